@@ -1,0 +1,140 @@
+"""Types of the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+
+from nemo_assets.errors import UserError
+
+Effort = Literal["low", "medium", "high"]
+Identity = Literal["uuid", "problem_uuid", "content", "text"]
+
+
+class SplitEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One split as written in the YAML: its files (paths or globs in the repo) and what the split name says of a row."""
+
+    files: tuple[str, ...]
+    effort: Effort | None = None
+    difficulty: Effort | None = None
+
+
+class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One source dataset.
+
+    identity: how a row's `id` is made. `uuid`: the source's uuid names the row; `problem_uuid`: it names the problem,
+    so 12 hex of the content are appended; `content`: sha1 of the content; `text`: sha1 of the ready-made text.
+    order: precedence in deduplication, smaller first. correctness_from: slug of the source whose evaluation is joined
+    by equal text, split by split.
+    """
+
+    repo: str
+    title: str
+    order: int
+    adapter: str
+    template: str
+    scope: str
+    domain: str
+    identity: Identity
+    license: str
+    splits: dict[str, SplitEntry]
+    loss_mode: Literal["assistant_all", "assistant_last"] = "assistant_all"
+    loss_terminators: bool = False
+    subset: str = "default"
+    correctness_from: str | None = None
+
+
+class Split(msgspec.Struct, frozen=True):
+    """One partition: a split of a source, with everything the catalog says of it."""
+
+    slug: str
+    name: str
+    source: SourceEntry
+    entry: SplitEntry
+    position: int
+
+    @property
+    def key(self) -> str:
+        """The Dagster partition key, `<dataset-slug>/<split>`."""
+        return f"{self.slug}/{self.name}"
+
+    @property
+    def repo(self) -> str:
+        return self.source.repo
+
+    @property
+    def scope(self) -> str:
+        return self.source.scope
+
+
+class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A named purpose and the SQL predicate over canonical columns that admits a row to it."""
+
+    purpose: str
+    predicate: str
+
+
+class PoolPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All pools, and what every pool demands besides its own predicate."""
+
+    requires: str
+    pools: dict[str, Pool]
+
+
+class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model whose NLL is measured; `revision` is a commit, branch or tag of the model repo (null: whatever is there)."""
+
+    model: str
+    purpose: str
+    revision: str | None = None
+    score: bool = True
+
+
+class Catalog(msgspec.Struct, frozen=True, dict=True):
+    """Everything declared, sources in precedence order."""
+
+    sources: dict[str, SourceEntry]
+    pool_policy: PoolPolicy
+    checkpoints: dict[str, Checkpoint]
+
+    @cached_property
+    def splits(self) -> Mapping[str, Split]:
+        """Every split by partition key, in dedup precedence order."""
+        return {split.key: split for split in self._numbered()}
+
+    def _numbered(self) -> Iterator[Split]:
+        position = 0
+        for slug, source in self.sources.items():
+            for name, entry in source.splits.items():
+                yield Split(slug, name, source, entry, position)
+                position += 1
+
+    def split(self, key: str) -> Split:
+        """The split with this partition key; raises UserError naming the nearest ones there are."""
+        if key in self.splits:
+            return self.splits[key]
+        slug = key.partition("/")[0]
+        known = [k for k in self.splits if k.startswith(f"{slug}/")] or list(self.splits)
+        raise UserError(f"{key}: the catalog has no such split. It has {', '.join(known)}.")
+
+    def source(self, name: str) -> tuple[str, SourceEntry]:
+        """Slug and entry of a source given by slug or repo id."""
+        for slug, entry in self.sources.items():
+            if name in (slug, entry.repo):
+                return slug, entry
+        raise UserError(f"{name}: the catalog has no such dataset. It has {', '.join(self.sources)}.")
+
+    @cached_property
+    def scopes(self) -> Mapping[str, tuple[str, ...]]:
+        """Partition keys by dedup scope, in precedence order."""
+        scopes: dict[str, tuple[str, ...]] = {}
+        for key, split in self.splits.items():
+            scopes[split.scope] = (*scopes.get(split.scope, ()), key)
+        return scopes
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        return self.pool_policy.pools

@@ -1,0 +1,76 @@
+"""Harmony: the text format of the student model. Rendering, parsing, loss spans, identity and validation.
+
+Everything other rooms use is named here.
+"""
+
+from nemo_assets.harmony.contents import developer_content, system_content
+from nemo_assets.harmony.conversation import PYTHON_TOOLS, Conversation, Turn, call, canonical_json
+from nemo_assets.harmony.identity import content_sha1, sha1_text_id, turns_of_parsed
+from nemo_assets.harmony.messages import Message
+from nemo_assets.harmony.official import HarmonyError, render
+from nemo_assets.harmony.parse import Header, ParsedMessage, StrictMessage, parse_harmony, parse_header, parse_strict
+from nemo_assets.harmony.quality import TextCheck, basic_quality_flags_from_text, check_text
+from nemo_assets.harmony.render import Closing, Rendered, RenderedMessage, render_messages
+from nemo_assets.harmony.spans import LossMode, PlacedMessage, loss_spans, loss_spans_of_text, mask_sha1
+from nemo_assets.harmony.special_tokens import (
+    CALL,
+    CHANNEL,
+    CONSTRAIN,
+    END,
+    MESSAGE,
+    RETURN,
+    SPECIAL_TOKEN,
+    START,
+    find_special_token,
+)
+from nemo_assets.harmony.templates import TEMPLATES, Template, render_conversation
+from nemo_assets.harmony.tool_arguments import arguments_match
+from nemo_assets.harmony.tool_types import typescript_of
+
+__all__ = [
+    "CALL",
+    "CHANNEL",
+    "CONSTRAIN",
+    "END",
+    "MESSAGE",
+    "PYTHON_TOOLS",
+    "RETURN",
+    "SPECIAL_TOKEN",
+    "START",
+    "TEMPLATES",
+    "Closing",
+    "Conversation",
+    "HarmonyError",
+    "Header",
+    "LossMode",
+    "Message",
+    "ParsedMessage",
+    "PlacedMessage",
+    "Rendered",
+    "RenderedMessage",
+    "StrictMessage",
+    "Template",
+    "TextCheck",
+    "Turn",
+    "arguments_match",
+    "basic_quality_flags_from_text",
+    "call",
+    "canonical_json",
+    "check_text",
+    "content_sha1",
+    "developer_content",
+    "find_special_token",
+    "loss_spans",
+    "loss_spans_of_text",
+    "mask_sha1",
+    "parse_harmony",
+    "parse_header",
+    "parse_strict",
+    "render",
+    "render_conversation",
+    "render_messages",
+    "sha1_text_id",
+    "system_content",
+    "turns_of_parsed",
+    "typescript_of",
+]

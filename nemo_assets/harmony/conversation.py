@@ -1,0 +1,89 @@
+"""A conversation before a template turns it into messages.
+
+Belongs here: the template-neutral shape that adapters fill and identity is computed from. Does not: any source's field
+names, any rendering.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+
+PYTHON_TOOLS = frozenset({"stateful_python_code_exec", "python_code_exec", "python"})
+"""The names under which sources offer the one Python interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn as the source means it.
+
+    `channel` is set for the assistant: `analysis` is reasoning, `final` an answer, `commentary` a tool call or content
+    beside one. `tool` is the called tool as the source spells it, or the tool that answers (None when the source does
+    not say). `arguments` of a call is the parsed JSON; `body` then holds its canonical JSON.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
+    body: str
+    channel: str | None = None
+    tool: str | None = None
+    arguments: Any = None
+
+    @property
+    def is_call(self) -> bool:
+        """Whether the assistant calls a tool here."""
+        return self.role == "assistant" and self.tool is not None
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Turns in order, the tools on offer (function objects `name`, `description`, `parameters`), reasoning effort."""
+
+    turns: tuple[Turn, ...]
+    tools: tuple[dict[str, Any], ...] = ()
+    effort: Literal["low", "medium", "high"] = "medium"
+
+
+def call(tool: str, arguments: Any) -> Turn:
+    """The turn in which the assistant calls `tool`."""
+    return Turn("assistant", canonical_json(arguments), "commentary", tool, arguments)
+
+
+def canonical_json(value: Any) -> str:
+    """`json.dumps(value, sort_keys=True, ensure_ascii=False)`, at any depth of nesting and any size of integer.
+
+    The same value always gives the same text. NaN and infinities are no JSON; whoever reads them replaces them first.
+    """
+    try:
+        return _encode(value)
+    except RecursionError:
+        return _encode_deep(value)
+
+
+class _Literal(str):
+    """Text to write as it is, as opposed to a string value to encode."""
+
+    __slots__ = ()
+
+
+def _encode_deep(value: Any) -> str:
+    """The same text with a stack of our own, for values nested deeper than the interpreter's."""
+    written: list[str] = []
+    pending: list[Any] = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, _Literal):
+            written.append(item)
+        elif isinstance(item, dict) and item:
+            pending.append(_Literal("}"))
+            for number, key in reversed(list(enumerate(sorted(item)))):
+                pending += (item[key], _Literal(f"{', ' if number else '{'}{_encode(key)}: "))
+        elif isinstance(item, list) and item:
+            pending.append(_Literal("]"))
+            for number, element in reversed(list(enumerate(item))):
+                pending += (element, _Literal(", " if number else "["))
+        else:
+            written.append(_encode(item))
+    return "".join(written)

@@ -1,0 +1,115 @@
+"""Messages to Harmony text, with the place of every message in it.
+
+Belongs here: header, body, terminator, and the refusal of content that would read back as something else.
+Does not: what a source's conversation becomes (`templates`), the official library's JSON form (`official`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from nemo_assets.errors import Rejected
+from nemo_assets.harmony.messages import ROLES, Message
+from nemo_assets.harmony.special_tokens import CALL, CHANNEL, END, MESSAGE, RETURN, START, find_special_token
+
+Closing = Literal["dialect", "training", "none"]
+"""How the last message ends.
+
+`dialect`: `<|return|>` unless it ends `<|call|>`, whoever speaks. `training`: `<|return|>` if it is an assistant
+message without recipient. `none`: as any other message.
+"""
+
+_SPEAKERS = ROLES - {"tool"}
+_header_name = re.compile(r"[A-Za-z0-9_.:-]+").fullmatch
+_content_type = re.compile(r"(?:<\|constrain\|>)?[A-Za-z0-9_.:/+-]+").fullmatch
+
+
+class RenderedMessage(NamedTuple):
+    """Where one message lies in the text. All offsets are code points; `end` is the one after the terminator."""
+
+    role: str
+    channel: str | None
+    recipient: str | None
+    start: int
+    body_start: int
+    body_end: int
+    end: int
+
+
+class Rendered(NamedTuple):
+    """Harmony text and its messages in order, so that a loss mask needs no second reading."""
+
+    text: str
+    messages: tuple[RenderedMessage, ...]
+
+
+def header_text(
+    role: str, name: str | None, recipient: str | None, channel: str | None, content_type: str | None
+) -> str:
+    """What stands between `<|start|>` and `<|message|>`, exactly as openai-harmony 0.0.8 writes it, unchecked."""
+    text = (name or "") if role == "tool" else role if name is None else f"{role}:{name}"
+    if recipient is not None and recipient != "all":
+        text += f" to={recipient}"
+    if channel is not None:
+        text += CHANNEL + channel
+    if content_type is not None:
+        text += f" {content_type}"
+    return text
+
+
+@lru_cache(maxsize=16384)
+def _opening(role: str, name: str | None, recipient: str | None, channel: str | None, content_type: str | None) -> str:
+    """`<|start|>`, checked header, `<|message|>`. Conversations use few different headers, so they are kept."""
+    if role == "tool" and (name is None or name.partition(":")[0] in _SPEAKERS):
+        # A tool is written by its name alone: one called `user` would read back as the user.
+        raise Rejected("invalid_harmony", header=name or "", field="name")
+    fields = {"role": role, "name": name, "recipient": recipient, "channel": channel}
+    for field, value in fields.items():
+        if value is not None and not _header_name(value):
+            raise Rejected("invalid_harmony", header=value, field=field)
+    if content_type is not None and not _content_type(content_type):
+        raise Rejected("invalid_harmony", header=content_type, field="content_type")
+    return f"{START}{header_text(role, name, recipient, channel, content_type)}{MESSAGE}"
+
+
+def _last_terminator(last: Message, closing: Closing) -> str:
+    calls = last.role == "assistant" and last.recipient is not None
+    if calls:
+        return CALL
+    if closing == "dialect" or (closing == "training" and last.role == "assistant"):
+        return RETURN
+    return END
+
+
+def render_messages(messages: Sequence[Message], *, closing: Closing) -> Rendered:
+    """Write `messages` as Harmony text.
+
+    Raises:
+        Rejected: `special_token_in_content` when a body spells a special token (evidence `token`, `where`), which text
+            cannot hold literally; `invalid_harmony` when a role, name, recipient or channel has characters that a
+            header cannot hold (evidence `header`, `field`).
+    """
+    parts: list[str] = []
+    placed: list[RenderedMessage] = []
+    position = 0
+    last = len(messages) - 1
+    for number, message in enumerate(messages):
+        body = message.body
+        if "<|" in body and (token := find_special_token(body)) is not None:
+            raise Rejected("special_token_in_content", token=token, where=f"message {number} ({message.role})")
+        role, recipient, channel = message.role, message.recipient, message.channel
+        opening = _opening(role, message.name, recipient, channel, message.content_type)
+        if number == last:
+            terminator = _last_terminator(message, closing)
+        else:
+            terminator = CALL if role == "assistant" and recipient is not None else END
+        body_start = position + len(opening)
+        body_end = body_start + len(body)
+        end = body_end + len(terminator)
+        parts += (opening, body, terminator)
+        placed.append(RenderedMessage(role, channel, recipient, position, body_start, body_end, end))
+        position = end
+    return Rendered("".join(parts), tuple(placed))

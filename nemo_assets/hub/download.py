@@ -1,0 +1,185 @@
+"""One file from the Hub to the disk, resumed wherever it stopped and verified by its digest.
+
+Belongs here: the transfer itself. The stock client starts an interrupted download at byte 0 in the next process, does
+not retry a connection reset and compares only sizes, so for files of tens of gigabytes it is not enough.
+Does not: which files there are (`sources`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from httpx2 import HTTPError, RemoteProtocolError
+
+from nemo_assets.errors import UserError
+from nemo_assets.hub.client import Hub, Patience
+from nemo_assets.hub.disk import CHUNK_BYTES, disk_errors, sha256_of
+from nemo_assets.progress import Meter, track
+
+_WHOLE_TRIES = 2  # a second mismatch of the digest is not an accident of the line
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a dataset repo at a pinned revision; its bytes must hash to `sha256`, or to the git `blob_id`."""
+
+    repo_id: str
+    path: str
+    revision: str
+    size: int
+    sha256: str | None
+    blob_id: str | None
+
+    @property
+    def content_id(self) -> str:
+        """What names the bytes, wherever they lie: the partial file bears it, so that only equal bytes are resumed."""
+        name = self.sha256 or self.blob_id
+        if name is None:
+            raise ValueError(f"{self.repo_id}/{self.path} has neither sha256 nor blob id")
+        return name
+
+
+def download(hub: Hub, remote: RemoteFile, destination: Path) -> str:
+    """Put the file at `destination`, whole and verified, and return the hex sha256 of its bytes.
+
+    Bytes that an earlier attempt of any process left beside the destination are reused.
+
+    Raises:
+        UserError: the Hub stays unreachable, the disk is full, or the bytes twice do not have their digest.
+        HTTPError: the Hub refuses; the caller says what that means.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    label = f"{remote.repo_id}/{remote.path}"
+    partial_path = destination.parent / f".{remote.content_id}.part"
+    with (
+        disk_errors(destination, remote.size),
+        track(label, remote.size, "B") as meter,
+        _opened(partial_path) as partial,
+    ):
+        for _ in range(_WHOLE_TRIES):
+            if _is_complete(remote, destination):
+                partial_path.unlink(missing_ok=True)
+                return sha256_of(destination)
+            _fill(hub, remote, partial, meter)
+            if partial.holds(remote):
+                partial.close()
+                partial_path.replace(destination)
+                return partial.sha256
+            partial.restart(meter)
+    raise UserError(
+        f"{label} at {remote.revision}: the bytes received do not have the digest {remote.content_id} "
+        "that the Hub names. Run again; if it stays so, a proxy in between or the repo itself is damaged."
+    )
+
+
+class _Partial:
+    """The part of a file that has arrived, hashed as it grows."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.size = 0
+        file.seek(0)
+        while chunk := file.read(CHUNK_BYTES):
+            self._sha256.update(chunk)
+            self.size += len(chunk)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    def append(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self._sha256.update(chunk)
+        self.size += len(chunk)
+
+    def restart(self, meter: Meter) -> None:
+        self._file.truncate(0)
+        self._sha256 = hashlib.sha256()
+        meter.advance(-self.size)
+        self.size = 0
+
+    def holds(self, remote: RemoteFile) -> bool:
+        self._file.flush()
+        if self.size != remote.size:
+            return False
+        return self.sha256 == remote.sha256 if remote.sha256 else git_blob_id(Path(self._file.name)) == remote.blob_id
+
+    def close(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[_Partial]:
+    """The partial file for this process alone: another one that fetches the same bytes waits and finds them done."""
+    while True:
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_still(path, file):
+                yield _Partial(file)
+                return
+
+
+def _is_still(path: Path, file: BinaryIO) -> bool:
+    """Whether `path` still names the open `file`: whoever held the lock before may have moved it into place."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _is_complete(remote: RemoteFile, path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size != remote.size:
+        return False
+    return sha256_of(path) == remote.sha256 if remote.sha256 else git_blob_id(path) == remote.blob_id
+
+
+def _fill(hub: Hub, remote: RemoteFile, partial: _Partial, meter: Meter) -> None:
+    """Append until the partial file has its full size, for as long as bytes keep coming."""
+    patience = Patience(hub.retry, hub.retry.download_attempts)
+    meter.advance(partial.size)
+    while partial.size < remote.size:
+        before = partial.size
+        try:
+            _stream(hub, remote, partial, meter)
+        except HTTPError as error:
+            if partial.size > before:
+                patience.renew()
+            patience.wait_or_raise(error)
+
+
+def _stream(hub: Hub, remote: RemoteFile, partial: _Partial, meter: Meter) -> None:
+    """One request for the missing bytes; the redirect to storage is asked for anew each time, as its signature ages."""
+    with hub.stream(remote.repo_id, remote.path, remote.revision, start=partial.size) as response:
+        if partial.size and response.status_code != 206:  # the server sends the whole file after all
+            partial.restart(meter)
+        for chunk in response.iter_bytes():
+            partial.append(chunk)
+            meter.advance(len(chunk))
+    if partial.size < remote.size:
+        raise RemoteProtocolError(f"{remote.path} ended after {partial.size:,} of {remote.size:,} bytes")
+
+
+def read_bytes(hub: Hub, repo_id: str, path: str, revision: str) -> bytes:
+    """The whole of a small file, unverified. Raises what the client raises."""
+    with hub.stream(repo_id, path, revision) as response:
+        return response.read()
+
+
+def git_blob_id(content: Path | bytes) -> str:
+    """The git object id of a file's bytes: sha1 of `blob <size>\\0` and the bytes, as git itself computes it."""
+    if isinstance(content, bytes):
+        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    digest = hashlib.sha1(b"blob %d\0" % content.stat().st_size, usedforsecurity=False)
+    with content.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

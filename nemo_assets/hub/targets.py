@@ -1,0 +1,111 @@
+"""Publishing a release: what a target is, whether the Hub or a directory laid out like it.
+
+Belongs here: the change to publish and what every target promises about it.
+Does not: how a directory (`directory_target`) or the Hub (`hub_target`) keeps that promise; what is in a release
+(`stages`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from nemo_assets.errors import UserError
+from nemo_assets.hub.client import DEFAULT_ENDPOINT, Hub
+
+HUB_SCHEME = "hf://"
+
+
+class HeadMovedError(Exception):
+    """Somebody else committed since the parent was read. Read the head again, rebuild what depends on it, and retry."""
+
+    def __init__(self, location: str, parent: str | None, head: str | None) -> None:
+        super().__init__(f"{location}: the head is {head}, no longer {parent}")
+        self.parent = parent
+        self.head = head
+
+
+@dataclass(frozen=True)
+class Change:
+    """One commit: files to write (path in the repo → content) and paths to delete.
+
+    A deletion of a path that is not there is no error, so a change can be published again after a kill.
+    """
+
+    additions: Mapping[str, Path | bytes]
+    deletions: tuple[str, ...]
+    summary: str
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.summary.strip():
+            raise ValueError("a change needs a summary")
+        for path in (*self.additions, *self.deletions):
+            pure = PurePosixPath(path)
+            hidden = any(part.startswith(".") for part in pure.parts)
+            if pure.is_absolute() or hidden or str(pure) != path:
+                raise ValueError(f"{path!r} is no plain relative path")
+        if both := set(self.additions) & set(self.deletions):
+            raise ValueError(f"{sorted(both)[0]!r} is both written and deleted")
+
+
+class Target(Protocol):
+    """Where releases go. Every failure that a user can put right is a `UserError`."""
+
+    def location(self, repo_id: str) -> str:
+        """What to call the repo in a message: `hf://datasets/<org>/<name>` or the path of a directory."""
+
+    def head(self, repo_id: str) -> str | None:
+        """The current commit id; None while the repo does not exist."""
+
+    def paths(self, repo_id: str, revision: str) -> dict[str, str]:
+        """Path → hex sha256 of its bytes, for every file at `revision`, hidden ones left out."""
+
+    def read(self, repo_id: str, path: str, revision: str) -> bytes | None:
+        """The bytes of a file at `revision`; None when there is no such file."""
+
+    def commit(self, repo_id: str, change: Change, parent: str | None) -> str:
+        """Publish `change` on top of `parent` in one step and return the new commit id.
+
+        Either everything of the change is visible afterwards, or nothing. A repo that does not exist is created. A
+        change that changes nothing returns the current head and leaves no trace.
+
+        Raises:
+            HeadMovedError: the head is no longer `parent`; nothing was published.
+        """
+
+    def url(self, repo_id: str, revision: str | None = None) -> str:
+        """Where a person can look at the repo."""
+
+
+def open_target(
+    destination: str, endpoint: str = DEFAULT_ENDPOINT, token: str | None = None, private: bool = True
+) -> Target:
+    """The target that `destination` names: `hf://<org>` for the Hub, else the path of a directory.
+
+    New repos on the Hub are private unless told otherwise.
+
+    Raises:
+        UserError: the destination is neither.
+    """
+    # The implementations import this module for the contract they keep.
+    from nemo_assets.hub.directory_target import DirectoryTarget
+    from nemo_assets.hub.hub_target import HubTarget
+
+    if destination.startswith(HUB_SCHEME):
+        organisation = destination.removeprefix(HUB_SCHEME).strip("/")
+        if not organisation or "/" in organisation:
+            raise UserError(f"NEMO_PUBLISH_TO={destination}: it must read hf://<org>, without a repo name.")
+        return HubTarget(Hub(endpoint, token), private)
+    if "://" in destination or not destination:
+        raise UserError(f"NEMO_PUBLISH_TO={destination!r}: it must read hf://<org> or be the path of a directory.")
+    return DirectoryTarget(Path(destination))
+
+
+def organisation_of(destination: str, default: str) -> str:
+    """The organisation that repos of `destination` belong to: its own for `hf://<org>`, else `default`."""
+    if not destination.startswith(HUB_SCHEME):
+        return default
+    return destination.removeprefix(HUB_SCHEME).strip("/")

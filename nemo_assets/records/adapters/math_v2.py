@@ -1,0 +1,47 @@
+"""Nemotron-Math-v2: one trajectory of a problem, with the teacher's evaluation on that problem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nemo_assets.catalog import Split
+from nemo_assets.errors import Rejected
+from nemo_assets.records.draft import Draft
+from nemo_assets.records.evaluation import evaluation_columns
+from nemo_assets.records.messages import as_text, turns_of
+from nemo_assets.records.parsing import parse_json_text
+from nemo_assets.records.tools import functions_of
+
+
+def adapt(record: Mapping[str, Any], split: Split) -> Draft:
+    """`uuid` names the problem, not the row; `metadata` holds six evaluation blocks, in some exports as JSON text."""
+    tags: list[str] = []
+    turns = turns_of(record.get("messages"), tags)
+    tools = record.get("tools")
+    with_tool = bool(tools) or any(turn.tool for turn in turns)
+    own_condition = f"reason_{split.entry.effort}_{'with_tool' if with_tool else 'no_tool'}"
+    answer = record.get("expected_answer")
+    columns = {
+        **evaluation_columns(_evaluation_block(record.get("metadata"), tags), own_condition),
+        "meta_expected_answer": None if answer is None else as_text(answer),
+        "meta_problem_id": None if record.get("uuid") is None else as_text(record["uuid"]),
+    }
+    return Draft(
+        turns,
+        effort=split.entry.effort or "medium",
+        tools=functions_of(tools),
+        tools_field=tools,
+        columns=columns,
+        tags=tuple(tags),
+    )
+
+
+def _evaluation_block(metadata: Any, tags: list[str]) -> dict[str, Any] | None:
+    if isinstance(metadata, str) and metadata.strip():
+        tags.append("dialect:metadata_as_text")
+        try:
+            metadata = parse_json_text(metadata)
+        except (ValueError, RecursionError) as error:
+            raise Rejected("unparseable", reason="invalid_json", field="metadata", detail=str(error)[:200]) from None
+    return metadata if isinstance(metadata, dict) else None

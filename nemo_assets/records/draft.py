@@ -1,0 +1,29 @@
+"""What an adapter says of one record: only what is different about its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nemo_assets.harmony import Turn
+
+Effort = str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A record, understood.
+
+    Either `turns` (to be rendered with `template`) or ready-made `text` (kept byte for byte). `columns` holds canonical
+    columns whose value the adapter knows; the rest is filled from the record and the catalog. `tags` are soft labels.
+    """
+
+    turns: tuple[Turn, ...] = ()
+    text: str | None = None
+    template: str | None = None
+    effort: Effort = "medium"
+    tools: tuple[dict[str, Any], ...] = ()
+    tools_field: Any = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()

@@ -1,0 +1,76 @@
+"""What the rows of a split depend on besides the source: one digest a split.
+
+The digest covers the catalog entry, the adapter, the template and the code they share. Code is compared as syntax
+without comments and docstrings, so rewording a comment reruns nothing while any change of behaviour does.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from nemo_assets.catalog import Catalog, Split
+from nemo_assets.storage.manifest import digest
+
+_PACKAGE = Path(__file__).parent.parent
+
+# A template module is one of its splits' own dependencies; everything else in these packages is shared by all splits.
+_SHARED = ("harmony", "records")
+_OWN = ("harmony/templates", "records/adapters")
+
+
+@lru_cache(maxsize=256)
+def code_digest(path: Path) -> str:
+    """Digest of what a Python file does: its syntax tree without docstrings, comments and layout."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def package_digest(*names: str, package: Path = _PACKAGE) -> str:
+    """Digest of all modules of the named packages, those with an owner of their own left out."""
+    files = sorted(path for name in names for path in (package / name).rglob("*.py"))
+    shared = [path for path in files if not _owned(path.relative_to(package).as_posix())]
+    return digest([(path.relative_to(package).as_posix(), code_digest(path)) for path in shared])
+
+
+def _owned(path: str) -> bool:
+    return any(path.startswith(f"{own}/") and not path.endswith("/__init__.py") for own in _OWN)
+
+
+def normalize_recipe(split: Split, package: Path = _PACKAGE) -> str:
+    """Digest of what `normalized` does to this split: entry, adapter, templates it may use, shared code."""
+    source = split.source
+    entry = msgspec.structs.asdict(source) | {"splits": None, "order": None, "title": None, "license": None}
+    adapter = package / "records" / "adapters" / f"{source.adapter}.py"
+    return digest({
+        "entry": msgspec.to_builtins(entry),
+        "split": msgspec.to_builtins(split.entry),
+        "adapter": code_digest(adapter),
+        "templates": [code_digest(path) for path in template_modules(source.template, adapter, package)],
+        "shared": package_digest(*_SHARED, package=package),
+    })
+
+
+def template_modules(template: str, adapter: Path, package: Path = _PACKAGE) -> list[Path]:
+    """Modules of the templates a split uses: the one in the catalog, and any that its adapter names."""
+    modules = {path.stem.replace("_", "-"): path for path in sorted((package / "harmony" / "templates").glob("[a-z]*.py"))}
+    source = adapter.read_text()
+    return [path for name, path in modules.items() if name == template or f'"{name}"' in source]
+
+
+def pools_recipe(catalog: Catalog) -> str:
+    """Digest of the pool policy."""
+    return digest(msgspec.to_builtins(catalog.pool_policy))
+
+
+def recipe_version(catalog: Catalog, split: Split) -> str:
+    """The data version of the `recipe` asset for this split: everything declared or coded that its data depend on."""
+    checkpoints = {name: msgspec.to_builtins(c) for name, c in catalog.checkpoints.items()}
+    return digest([normalize_recipe(split), pools_recipe(catalog), checkpoints])

@@ -1,0 +1,28 @@
+"""Scoring: how surprised a checkpoint is by the completion of every row.
+
+Nothing here loads torch, transformers or modal at import except `attention`, `forward` and `nll`, which only engines
+and containers import.
+"""
+
+from nemo_assets.scoring.demo_student import train_demo_student
+from nemo_assets.scoring.engine import CheckpointRef, Engine, Limits, ScoringError
+from nemo_assets.scoring.local import LocalEngine
+from nemo_assets.scoring.modal import ModalEngine
+from nemo_assets.scoring.percentile import percentile_within_split
+from nemo_assets.scoring.rows import ENGINE_SCHEMA, INPUT_SCHEMA, SCORE_SCHEMA, Score, ScoreInput
+
+__all__ = [
+    "ENGINE_SCHEMA",
+    "INPUT_SCHEMA",
+    "SCORE_SCHEMA",
+    "CheckpointRef",
+    "Engine",
+    "Limits",
+    "LocalEngine",
+    "ModalEngine",
+    "Score",
+    "ScoreInput",
+    "ScoringError",
+    "percentile_within_split",
+    "train_demo_student",
+]

@@ -1,0 +1,114 @@
+"""The rows of one split that stay, and those removed with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nemo_assets.catalog import Split
+from nemo_assets.dedup import CODE_EXACT, RULE_EXACT
+from nemo_assets.errors import ConservationError, UserError
+from nemo_assets.harmony import canonical_json
+from nemo_assets.records.recipe import package_digest
+from nemo_assets.records.schema import DICTIONARY_COLUMNS, LEDGER_SCHEMA, ROW_SCHEMA
+from nemo_assets.stages.units import run_units
+from nemo_assets.storage import Manifest, Stage, Staging, Store, Unit
+from nemo_assets.storage.parquet import PartWriter, read_batches, write_part
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One part of normalized rows, to become one part of kept rows."""
+
+    number: int
+    rows: int
+    source: Path
+    removed: Path
+    renamed: Path
+    staging: Staging
+
+
+def dedupe(split: Split, store: Store, workers: int = 1) -> Manifest:
+    """Write the rows of `split` that `duplicates` keeps, and a ledger-shaped entry for each removed one.
+
+    Raises:
+        UserError: `duplicates` looked at another version of the split than the current one.
+        ConservationError: rows read differ from kept plus removed; nothing is made current.
+    """
+    duplicates = store.current(Stage.DUPLICATES, split.scope)
+    normalized = store.current(Stage.NORMALIZED, split.key)
+    decision = duplicates.details["splits"].get(split.key)
+    if decision is None or decision["normalized"] != normalized.data_version:
+        raise UserError(
+            f"{split.key}: duplicates of scope {split.scope} looked at another version of this split. "
+            f"Materialise signatures of {split.key} and duplicates of {split.scope} first."
+        )
+    inputs = {"normalized": normalized.data_version, "duplicates": decision["decisions"]}
+    settings = {"code": package_digest("dedup"), "rule": RULE_EXACT}
+    current = store.is_current(Stage.DEDUPED, split.key, inputs, settings)
+    if current is not None:
+        return current
+    parts = normalized.table("rows")
+    removed_path, renamed_path = store.root / decision["removed_part"], store.root / decision["renamed_part"]
+    with store.staging(Stage.DEDUPED, split.key, inputs, settings) as staging:
+        pieces = [
+            Piece(n, parts[n].rows, store.path(parts[n]), removed_path, renamed_path, staging)
+            for n in staging.missing(range(len(parts)))
+        ]
+        for unit in run_units(_dedupe_unit, pieces, workers, f"deduped {split.key}", lambda piece: piece.rows, "rows"):
+            staging.add(unit)
+        units = [staging.units[n] for n in range(len(parts))]
+        kept, removed = (sum(unit.counters[name] for unit in units) for name in ("kept", "removed"))
+        if normalized.rows() != kept + removed or removed != decision["removed"]:
+            raise ConservationError(f"{split.key}: {normalized.rows()} rows became {kept} kept and {removed} removed; nothing was made current.")
+        return staging.commit(counters={"rows": kept, "removed": {CODE_EXACT: removed} if removed else {}}, details={"scope": split.scope})
+
+
+def _dedupe_unit(piece: Piece) -> Unit:
+    removed = pl.read_parquet(piece.removed)
+    renamed = pl.read_parquet(piece.renamed)
+    gone = pa.array(removed["record_uid"].to_list(), pa.binary(16))
+    target = piece.staging.target
+    rows_path, removed_path = target("rows", piece.number), target("removed", piece.number)
+    entries: list[pl.DataFrame] = []
+    with PartWriter(rows_path, ROW_SCHEMA, DICTIONARY_COLUMNS) as writer:
+        for table in read_batches([piece.source]):
+            is_gone = pc.is_in(table["record_uid"], gone)
+            writer.write(_with_unique_ids(table.filter(pc.invert(is_gone)).cast(ROW_SCHEMA), renamed))
+            entries.append(_entries(table.filter(is_gone), removed))
+    ledger = pl.concat(entries).to_arrow().cast(LEDGER_SCHEMA) if entries else LEDGER_SCHEMA.empty_table()
+    count = write_part(removed_path, ledger)
+    parts = (piece.staging.part("rows", rows_path, writer.rows), piece.staging.part("removed", removed_path, count))
+    return Unit(piece.number, parts, {"kept": writer.rows, "removed": count})
+
+
+def _with_unique_ids(table: pa.Table, renamed: pl.DataFrame) -> pa.Table:
+    """Give the few rows whose uuid was not their own the ids that `duplicates` chose."""
+    if renamed.height == 0 or table.num_rows == 0:
+        return table
+    new = dict(zip(renamed["record_uid"].to_list(), renamed["unique_id"].to_list(), strict=True))
+    ids = [new.get(uid, old) for uid, old in zip(table["record_uid"].to_pylist(), table["id"].to_pylist(), strict=True)]
+    return table.set_column(table.schema.get_field_index("id"), ROW_SCHEMA.field("id"), pa.array(ids, pa.string()))
+
+
+def _entries(table: pa.Table, removed: pl.DataFrame) -> pl.DataFrame:
+    """Ledger entries of removed rows."""
+    columns = ["record_uid", "dataset", "split", "source_file", "source_row", "source_offset", "id"]
+    rows = pl.DataFrame(pl.from_arrow(table.select(columns)))
+    joined = rows.join(removed.drop("id"), on="record_uid", how="left", maintain_order="left")
+    evidence = [
+        canonical_json({"rule": RULE_EXACT, "similarity": 1.0, "survivor_id": i, "survivor_partition": p})
+        for i, p in zip(joined["survivor_id"], joined["survivor_partition"], strict=True)
+    ]
+    return joined.select(
+        *columns,
+        state=pl.lit("removed"),
+        code=pl.lit(CODE_EXACT),
+        evidence=pl.Series(evidence, dtype=pl.String),
+        survivor_uid="survivor_uid",
+        similarity="similarity",
+    )

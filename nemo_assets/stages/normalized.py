@@ -1,0 +1,266 @@
+"""Turn the records of one split into canonical rows.
+
+Belongs here: cutting a split into work units, running them, accounting for every record.
+Does not: what a row looks like (`records`), how text is rendered (`harmony`), Dagster.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nemo_assets.catalog import Split
+from nemo_assets.errors import ConservationError, Rejected
+from nemo_assets.harmony import canonical_json
+from nemo_assets.records.adapters import Adapter, load_adapter
+from nemo_assets.records.parsing import deep_recursion, parse_record
+from nemo_assets.records.recipe import normalize_recipe
+from nemo_assets.records.rows import Row, SourceFileRef, row_of
+from nemo_assets.records.schema import DICTIONARY_COLUMNS, REJECTED_SCHEMA, ROW_SCHEMA, TOOLS_SCHEMA
+from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
+from nemo_assets.storage import Manifest, Stage, Staging, Store, Unit
+from nemo_assets.storage.manifest import digest
+from nemo_assets.storage.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, PartWriter, open_parquet, write_part
+
+# What a source's odd structure can raise in an adapter. Such a record is rejected with the error as evidence and counted
+# as `unexpected`; it never stops the split.
+STRUCTURE_ERRORS = (TypeError, ValueError, KeyError, AttributeError, IndexError, RecursionError)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One unit of work, complete in itself so that any process can do it."""
+
+    number: int
+    extent: Extent
+    file: SourceFileRef
+    blob: Path
+    staging: Staging
+
+
+def normalize(split: Split, store: Store, workers: int = 1, unit_bytes: int = UNIT_BYTES) -> Manifest:
+    """Write one canonical row, or one rejection, for every record of `split`.
+
+    Work units already finished under the same inputs, code and settings are reused. Output bytes do not depend on
+    `workers`.
+
+    Raises:
+        ConservationError: records read differ from rows plus rejections; nothing is made current.
+        UserError: a file cannot be read as what its name says.
+    """
+    raw = store.current(Stage.RAW, split.key)
+    inputs, settings = {"raw": raw.data_version}, normalize_settings(split, raw, unit_bytes)
+    current = store.is_current(Stage.NORMALIZED, split.key, inputs, settings)
+    if current is not None:
+        return current
+    files = raw.details["files"]
+    extents = plan_extents([(file["path"], store.root / file["blob"]) for file in files], unit_bytes)
+    with store.staging(Stage.NORMALIZED, split.key, inputs, settings) as staging:
+        refs = [SourceFileRef(split, file["path"], file["content_id"], file["revision"]) for file in files]
+        pieces = [
+            Piece(n, extents[n], refs[extents[n].file], store.root / files[extents[n].file]["blob"], staging)
+            for n in staging.missing(range(len(extents)))
+        ]
+        label = f"normalized {split.key}"
+        for unit in run_units(normalize_unit, pieces, workers, label, lambda piece: piece.extent.records, "records"):
+            staging.add(unit)
+        counters = _counters(staging, extents, [file["path"] for file in files])
+        return staging.commit(counters=counters, details={"repo": split.repo, "files": [f["path"] for f in files]})
+
+
+def normalize_settings(split: Split, raw: Manifest, unit_bytes: int = UNIT_BYTES) -> dict[str, str]:
+    """Everything besides the raw bytes that the rows of this split depend on."""
+    revisions = digest([file["revision"] for file in raw.details["files"]])
+    return {"recipe": normalize_recipe(split), "revisions": revisions, "unit_bytes": str(unit_bytes)}
+
+
+def normalize_unit(piece: Piece) -> Unit:
+    """Do one unit: write its rows, rejections and tools, and count them."""
+    target = piece.staging.target
+    rows_path, rejected_path = target("rows", piece.number), target("rejected", piece.number)
+    collected = _Collected()
+    with deep_recursion(), PartWriter(rows_path, ROW_SCHEMA, DICTIONARY_COLUMNS) as rows_part, PartWriter(rejected_path, REJECTED_SCHEMA) as rejected_part:
+        for outcome in _outcomes(piece):
+            collected.take(outcome)
+            if collected.is_full:
+                rows_part.write(collected.drain_rows())
+        rows_part.write(collected.drain_rows())
+        rejected_part.write(pa.Table.from_pylist(collected.rejected, schema=REJECTED_SCHEMA))
+    tools = [{"source_tools_id": key, "tools_count": n, "tools_json": text} for key, (n, text) in sorted(collected.tools.items())]
+    tools_path = target("tools", piece.number)
+    write_part(tools_path, pa.Table.from_pylist(tools, schema=TOOLS_SCHEMA))
+    parts = (
+        piece.staging.part("rows", rows_path, rows_part.rows),
+        piece.staging.part("rejected", rejected_path, rejected_part.rows),
+        piece.staging.part("tools", tools_path, len(tools)),
+    )
+    return Unit(piece.number, parts, collected.counters())
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    row: Row | None
+    rejection: dict[str, Any] | None
+    tools: tuple[str, tuple[int, str]] | None = None
+
+
+class _Collected:
+    """Rows of one row group, and what was counted over the whole unit."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.rejected: list[dict[str, Any]] = []
+        self.tools: dict[str, tuple[int, str]] = {}
+        self.kept = self.text_length = 0
+        self.codes: Counter[str] = Counter()
+        self.tags: Counter[str] = Counter()
+        self.lengths: Counter[str] = Counter()
+
+    @property
+    def is_full(self) -> bool:
+        return self.text_length >= ROW_GROUP_BYTES or len(self.rows) >= ROW_GROUP_ROWS
+
+    def take(self, outcome: _Outcome) -> None:
+        if outcome.row is not None:
+            self.rows.append(outcome.row)
+            self.kept += 1
+            self.text_length += len(outcome.row["text"])
+            self.tags.update(outcome.row["quality_tags"])
+            self.lengths[str(length_bin(outcome.row["stats_approx_tokens"]))] += 1
+            if outcome.tools:
+                self.tools[outcome.tools[0]] = outcome.tools[1]
+        elif outcome.rejection is not None:
+            self.rejected.append(outcome.rejection)
+            self.codes[outcome.rejection["code"]] += 1
+            if '"unexpected_structure"' in outcome.rejection["evidence"]:
+                self.codes["unexpected"] += 1
+
+    def drain_rows(self) -> pa.Table:
+        table = pa.Table.from_pylist(self.rows, schema=ROW_SCHEMA)
+        self.rows, self.text_length = [], 0
+        return table
+
+    def counters(self) -> dict[str, Any]:
+        codes = {code: n for code, n in sorted(self.codes.items()) if code != "unexpected"}
+        return {
+            "rows": self.kept,
+            "rejected": codes,
+            "unexpected": self.codes["unexpected"],
+            "tags": dict(sorted(self.tags.items())),
+            "length_bins": dict(sorted(self.lengths.items())),
+        }
+
+
+def length_bin(tokens: int) -> int:
+    """Lower edge of the power-of-two bin of a token count, 0 for fewer than 64."""
+    return 0 if tokens < 64 else 1 << (tokens.bit_length() - 1)
+
+
+def _outcomes(piece: Piece) -> Iterator[_Outcome]:
+    adapt = load_adapter(piece.file.split)
+    records = _parquet_outcomes if piece.file.path.endswith(".parquet") else _line_outcomes
+    return records(piece, adapt)
+
+
+def _line_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
+    extent = piece.extent
+    for number, offset, line in lines_of(piece.blob, extent):
+        read = functools.partial(parse_record, line)
+        yield _outcome(read, piece.file, adapt, number, offset, line)
+
+
+def _parquet_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
+    extent = piece.extent
+    with open_parquet(piece.blob) as file:
+        number = extent.first_row
+        for group in range(extent.start, extent.end):
+            columns = {name: _as_bytes(column) for name, column in zip(file.schema_arrow.names, file.read_row_group(group).columns, strict=True)}
+            for values in zip(*(column.to_pylist() for column in columns.values()), strict=True):
+                read = functools.partial(_decoded, dict(zip(columns, values, strict=True)))
+                yield _outcome(read, piece.file, adapt, number, None, None)
+                number += 1
+
+
+def _outcome(read: Any, file: SourceFileRef, adapt: Adapter, number: int, offset: int | None, raw: bytes | None) -> _Outcome:
+    try:
+        record, tags = read()
+        row, tools = row_of(record, tags, file, adapt, number, offset)
+    except Rejected as rejection:
+        return _Outcome(None, _rejection(rejection, file, number, offset, raw))
+    except STRUCTURE_ERRORS as error:
+        rejection = Rejected("unparseable", reason="unexpected_structure", error=type(error).__name__, detail=str(error)[:200])
+        return _Outcome(None, _rejection(rejection, file, number, offset, raw))
+    return _Outcome(row, None, (tools[0], (row["source_tools_count"], tools[1])) if tools else None)
+
+
+def _rejection(rejection: Rejected, file: SourceFileRef, number: int, offset: int | None, raw: bytes | None) -> dict[str, Any]:
+    return {
+        "record_uid": file.record_uid(number),
+        "dataset": file.split.repo,
+        "split": file.split.name,
+        "source_file": file.path,
+        "source_row": number,
+        "source_offset": offset,
+        "code": rejection.code,
+        "evidence": canonical_json(rejection.evidence),
+        "raw": raw,
+    }
+
+
+def lines_of(path: Path, extent: Extent) -> Iterator[tuple[int, int, bytes]]:
+    """(row number, byte offset, bytes without the line end) of every line that starts in the extent."""
+    with path.open("rb", buffering=1 << 20) as stream:
+        stream.seek(extent.start)
+        offset = extent.start
+        for number, line in enumerate(stream, extent.first_row):
+            if offset >= extent.end:
+                return
+            yield number, offset, line.removesuffix(b"\n")
+            offset += len(line)
+
+
+def _as_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Strings as bytes: Parquet files can hold invalid UTF-8, which is one record's fault and not the file's."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return column.cast(pa.large_binary())
+    return column
+
+
+def _decoded(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    try:
+        return {name: v.decode() if isinstance(v, bytes) else v for name, v in values.items()}, []
+    except UnicodeDecodeError as error:
+        raise Rejected("unparseable", reason="invalid_utf8", at_byte=error.start, detail=error.reason) from None
+
+
+def _counters(staging: Staging, extents: list[Extent], paths: list[str]) -> dict[str, Any]:
+    """Totals over the units, and the gate: every record that planning counted is a row or a rejection, file by file."""
+    units = [staging.units[n] for n in range(len(extents))]
+    files: dict[str, dict[str, int]] = {path: {"records": 0, "rows": 0, "rejected": 0} for path in paths}
+    total: dict[str, Counter[str]] = {"rejected": Counter(), "tags": Counter(), "length_bins": Counter()}
+    for extent, unit in zip(extents, units, strict=True):
+        file = files[paths[extent.file]]
+        file["records"] += extent.records
+        file["rows"] += unit.counters["rows"]
+        file["rejected"] += sum(unit.counters["rejected"].values())
+        for name, counter in total.items():
+            counter.update(unit.counters[name])
+    for path, file in files.items():
+        if file["records"] != file["rows"] + file["rejected"]:
+            raise ConservationError(
+                f"{staging.partition}: {path} holds {file['records']} records, but {file['rows']} rows and "
+                f"{file['rejected']} rejections were written. This is a defect of nemo_assets; nothing was made current."
+            )
+    return {
+        "records": sum(file["records"] for file in files.values()),
+        "rows": sum(file["rows"] for file in files.values()),
+        "unexpected": sum(unit.counters["unexpected"] for unit in units),
+        **{name: dict(sorted(counter.items())) for name, counter in total.items()},
+        "files": files,
+    }

@@ -1,0 +1,103 @@
+"""Cut the files of a split into units of work, and run units on one or many processes.
+
+A unit is a byte range of a JSONL file or a range of row groups of a Parquet file. The cut depends on the files alone,
+never on the number of workers, so output bytes do not either.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from nemo_assets.progress import track
+from nemo_assets.storage.parquet import open_parquet
+
+UNIT_BYTES = 64 << 20  # of input: a few seconds of work, so that a kill loses little and 128 cores are kept busy
+_CHUNK = 4 << 20
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A piece of one file: bytes [start, end) of a JSONL file that begin a line, or row groups [start, end).
+
+    first_row: number of its first record in the file; records: how many it holds, counted without parsing.
+    """
+
+    file: int
+    start: int
+    end: int
+    first_row: int
+    records: int
+
+
+def plan_extents(paths: Sequence[tuple[str, Path]], unit_bytes: int = UNIT_BYTES) -> list[Extent]:
+    """Extents of about `unit_bytes` over files given as (path in the source, local path), in order."""
+    extents: list[Extent] = []
+    for number, (name, path) in enumerate(paths):
+        plan = _row_group_extents if name.endswith(".parquet") else _line_extents
+        extents += plan(number, path, unit_bytes)
+    return extents
+
+
+def _line_extents(file: int, path: Path, unit_bytes: int) -> Iterator[Extent]:
+    """Cut at the first line end behind every `unit_bytes`. Only \\n ends a line; a last line may lack it."""
+    start = position = first_row = records = 0
+    last = b"\n"
+    with path.open("rb") as stream:
+        while chunk := stream.read(min(_CHUNK, unit_bytes)):
+            records += chunk.count(b"\n")
+            position += len(chunk)
+            last = chunk[-1:]
+            if position - start >= unit_bytes:
+                rest = stream.readline()
+                if rest:
+                    records += rest.count(b"\n")
+                    position += len(rest)
+                    last = rest[-1:]
+                yield Extent(file, start, position, first_row, records + (last != b"\n"))
+                start, first_row, records = position, first_row + records, 0
+    if position > start:
+        yield Extent(file, start, position, first_row, records + (last != b"\n"))
+
+
+def _row_group_extents(file: int, path: Path, unit_bytes: int) -> Iterator[Extent]:
+    with open_parquet(path) as parquet:
+        metadata = parquet.metadata
+        sizes = [(metadata.row_group(i).total_byte_size, metadata.row_group(i).num_rows) for i in range(metadata.num_row_groups)]
+    start = first_row = taken_bytes = records = 0
+    for group, (size, rows) in enumerate(sizes):
+        taken_bytes, records = taken_bytes + size, records + rows
+        if taken_bytes >= unit_bytes:
+            yield Extent(file, start, group + 1, first_row, records)
+            start, first_row, taken_bytes, records = group + 1, first_row + records, 0, 0
+    if records:
+        yield Extent(file, start, len(sizes), first_row, records)
+
+
+def run_units(
+    work: Callable[[Work], Result], units: Sequence[Work], workers: int, label: str, size: Callable[[Work], float], unit: str
+) -> Iterator[Result]:
+    """Results of `work` for every unit, in order; progress advances by `size(unit)` as each is done.
+
+    One worker, or one unit, runs here: starting processes costs about a second each.
+    """
+    with track(label, sum(map(size, units)), unit) as meter:
+        for each, result in zip(units, _results(work, units, min(workers, len(units))), strict=True):
+            meter.advance(size(each))
+            yield result
+
+
+def _results(work: Callable[[Work], Result], units: Sequence[Work], workers: int) -> Iterable[Result]:
+    if workers <= 1:
+        yield from map(work, units)
+        return
+    # spawn: threads of polars and pyarrow do not survive a fork.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(work, units)

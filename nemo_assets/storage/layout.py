@@ -1,0 +1,26 @@
+"""Names of the stages and of the files of a version."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The stages that keep data, in the order of the chain; the value is the directory name and the asset name."""
+
+    RAW = "raw"
+    NORMALIZED = "normalized"
+    SIGNATURES = "signatures"
+    DUPLICATES = "duplicates"
+    DEDUPED = "deduped"
+    LEDGER = "ledger"
+    POOLS = "pools"
+    PUBLISHED = "published"
+    SCORED = "scored"
+    INVENTORY = "inventory"
+    METADATA_COVERAGE = "metadata_coverage"
+
+
+def part_name(table: str, number: int, suffix: str = "parquet") -> str:
+    """File name of one part: `part-00003.parquet` of the main table `rows`, `<table>-00003.parquet` of any other."""
+    return f"{'part' if table == 'rows' else table}-{number:05d}.{suffix}"

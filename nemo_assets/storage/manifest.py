@@ -1,0 +1,59 @@
+"""What a partition of a stage currently is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One immutable file. `path` is relative to the data directory; `rows` is 0 for files that hold no rows."""
+
+    table: str
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """One version of one partition: its files, what they were made from, and what was counted on the way.
+
+    version: digest of inputs, code and settings; names the directory. data_version: digest of the content; what
+    downstream compares. Neither depends on time, machine or worker count.
+    """
+
+    stage: str
+    partition: str
+    version: str
+    data_version: str
+    inputs: dict[str, str]
+    settings: dict[str, str]
+    parts: tuple[Part, ...] = ()
+    counters: dict[str, Any] = {}  # noqa: RUF012  (msgspec copies mutable defaults)
+    details: dict[str, Any] = {}  # noqa: RUF012
+
+    def table(self, name: str) -> tuple[Part, ...]:
+        """The parts of one table, in order."""
+        return tuple(part for part in self.parts if part.table == name)
+
+    def rows(self, name: str = "rows") -> int:
+        return sum(part.rows for part in self.table(name))
+
+
+def digest(value: object) -> str:
+    """16 hex digits of sha256 over the canonical JSON of `value` (keys sorted)."""
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:16]
+
+
+def version_of(stage: str, partition: str, inputs: Mapping[str, str], settings: Mapping[str, str]) -> str:
+    """The version that these inputs and settings lead to."""
+    return digest([stage, partition, dict(inputs), dict(settings)])
+
+
+def content_version(parts: tuple[Part, ...], extra: object = None) -> str:
+    """The data version of these parts: tables, names and bytes, not the directory they lie in."""
+    return digest([[(part.table, part.path.rpartition("/")[2], part.sha256) for part in parts], extra])

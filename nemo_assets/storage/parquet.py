@@ -1,0 +1,105 @@
+"""Write and read Parquet the one way this project does.
+
+zstd, row groups bounded by bytes, page index, content-defined chunking: an unchanged column of a changed file keeps its
+bytes, and a reader's memory is bounded whatever the rows are. Bytes are a function of the rows and the pyarrow version.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nemo_assets.errors import UserError
+from nemo_assets.storage.staging import explained
+
+ROW_GROUP_BYTES = 96 << 20  # Arrow bytes; the Hub's viewer refuses row groups above ~286 MB and advises ~100 MB
+ROW_GROUP_ROWS = 4_000  # fewer than 4,096 rows, so that one page of one row can be read without much else
+
+
+class PartWriter:
+    """One Parquet file written aside and renamed when closed without an error."""
+
+    def __init__(self, path: Path, schema: pa.Schema, dictionary: Sequence[str] | bool = True) -> None:
+        self.path, self.schema, self.rows = path, schema, 0
+        self._aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._writer = pq.ParquetWriter(
+            self._aside, schema, compression="zstd", compression_level=3, write_page_index=True,
+            use_content_defined_chunking=True, use_dictionary=dictionary,
+        )  # fmt: skip
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows; they are cut into row groups of bounded size."""
+        try:
+            for group in row_groups(table):
+                self._writer.write_table(group, row_group_size=max(1, group.num_rows))
+        except OSError as error:
+            raise explained(error, self.path) from error
+        self.rows += table.num_rows
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._writer.close()
+            if kind is None:
+                with self._aside.open("rb") as file:
+                    os.fsync(file.fileno())
+                self._aside.replace(self.path)
+        except OSError as error:
+            raise explained(error, self.path) from error
+        finally:
+            self._aside.unlink(missing_ok=True)
+
+
+def row_groups(table: pa.Table) -> Iterator[pa.Table]:
+    """Slices of the table of at most ROW_GROUP_BYTES and ROW_GROUP_ROWS; a row larger than that goes alone."""
+    if table.num_rows == 0:
+        return
+    if table.nbytes <= ROW_GROUP_BYTES and table.num_rows <= ROW_GROUP_ROWS:
+        yield table
+        return
+    if table.num_rows == 1:
+        yield table
+        return
+    half = min(table.num_rows // 2, ROW_GROUP_ROWS) if table.nbytes <= ROW_GROUP_BYTES else table.num_rows // 2
+    yield from row_groups(table.slice(0, half))
+    yield from row_groups(table.slice(half))
+
+
+def write_part(path: Path, table: pa.Table) -> int:
+    """Write a whole table as one part; returns its row count."""
+    with PartWriter(path, table.schema) as writer:
+        writer.write(table)
+    return int(table.num_rows)
+
+
+def read_batches(paths: Iterable[Path], columns: Sequence[str] | None = None, rows: int = ROW_GROUP_ROWS) -> Iterator[pa.Table]:
+    """Tables of at most `rows` rows, files in the order given."""
+    for path in paths:
+        with open_parquet(path) as file:
+            for batch in file.iter_batches(batch_size=rows, columns=list(columns) if columns else None):
+                yield pa.Table.from_batches([batch])
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """A Parquet file for reading; raises UserError naming the file if it is none."""
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be read as Parquet ({reason}). Fetch it again or repair it at the source.") from None
+
+
+def scan(paths: Sequence[Path], schema: pa.Schema) -> pl.LazyFrame:
+    """A lazy frame over parts of one schema; no part at all is an empty frame with its columns."""
+    if not paths:
+        empty: Any = pl.from_arrow(schema.empty_table())
+        return pl.DataFrame(empty).lazy()
+    return pl.scan_parquet(list(paths))

@@ -1,0 +1,86 @@
+"""The data directory: find what is current, start a new version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from nemo_assets.errors import UserError
+from nemo_assets.storage.layout import Stage
+from nemo_assets.storage.manifest import Manifest, Part, version_of
+from nemo_assets.storage.staging import Staging, write_durably
+
+
+class Store:
+    """`<root>/<stage>/<partition>/<version>/…` and one `manifest.json` a partition, naming the current version."""
+
+    def __init__(self, root: Path) -> None:
+        if "://" in str(root) or str(root).startswith(("s3:", "hf:")):
+            raise UserError(f"{root}: the data directory must be a local path; object stores are not supported.")
+        self.root = root
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    def directory(self, stage: Stage, partition: str) -> Path:
+        return self.root / stage / partition
+
+    def path(self, part: Part) -> Path:
+        return self.root / part.path
+
+    def paths(self, manifest: Manifest, table: str = "rows") -> list[Path]:
+        """The files of one table of a manifest."""
+        return [self.path(part) for part in manifest.table(table)]
+
+    def find(self, stage: Stage, partition: str) -> Manifest | None:
+        """The current manifest of a partition, or None if it was never made."""
+        path = self.directory(stage, partition) / "manifest.json"
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        except FileNotFoundError:
+            return None
+        except msgspec.MsgspecError as error:
+            raise UserError(f"{path}: not a manifest ({error}). Delete it and materialise {stage} {partition} again.") from None
+
+    def current(self, stage: Stage, partition: str) -> Manifest:
+        """The current manifest; raises UserError saying what to materialise if there is none."""
+        manifest = self.find(stage, partition)
+        if manifest is None:
+            raise UserError(f"{partition}: {stage} does not exist yet. Materialise {stage} of {partition} first.")
+        return manifest
+
+    def is_current(self, stage: Stage, partition: str, inputs: Mapping[str, str], settings: Mapping[str, str]) -> Manifest | None:
+        """The current manifest if it was made from exactly these inputs and settings and its files are there."""
+        manifest = self.find(stage, partition)
+        if manifest is None or manifest.version != version_of(stage, partition, inputs, settings):
+            return None
+        intact = all(self._has(part) for part in manifest.parts)
+        return manifest if intact else None
+
+    def _has(self, part: Part) -> bool:
+        path = self.path(part)
+        return path.is_file() and path.stat().st_size == part.bytes
+
+    @contextmanager
+    def staging(self, stage: Stage, partition: str, inputs: Mapping[str, str], settings: Mapping[str, str]) -> Iterator[Staging]:
+        """A new version in the making. Only `Staging.commit` makes it current; an error inside leaves the old one."""
+        version = version_of(stage, partition, inputs, settings)
+        directory = self.directory(stage, partition) / version
+        directory.mkdir(parents=True, exist_ok=True)
+        yield Staging(self.root, stage, partition, version, dict(inputs), dict(settings), directory)
+
+    def write_manifest(self, manifest: Manifest) -> Manifest:
+        """Make a manifest current, atomically."""
+        directory = self.root / manifest.stage / manifest.partition
+        directory.mkdir(parents=True, exist_ok=True)
+        write_durably(directory / "manifest.json", msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1))
+        return manifest
+
+    def manifests(self, stage: Stage | None = None) -> Iterator[Manifest]:
+        """Every current manifest, stages in chain order, partitions sorted."""
+        for each in [stage] if stage else list(Stage):
+            for path in sorted((self.root / each).glob("**/manifest.json")):
+                yield msgspec.json.decode(path.read_bytes(), type=Manifest)
