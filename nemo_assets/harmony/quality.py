@@ -67,7 +67,7 @@ _Fault = tuple[str, dict[str, Any]]
 
 
 def _form_fault(messages: Sequence[ParsedMessage]) -> _Fault | None:
-    last = len(messages) - 1
+    last = max((number for number, m in enumerate(messages) if JUNK_BETWEEN_MESSAGES not in m.deviations), default=0)
     for number, message in enumerate(messages):
         for deviation in message.deviations:
             if deviation in _FATAL_DEVIATIONS:

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from nemo_assets.hub.targets import Change, HeadMovedError
 from nemo_assets.progress import track
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub import CommitOperationAdd, HfApi
 
 _KEY_LABEL = "nemo-assets change: "
 _GROUP_BYTES = 2 << 30  # uploaded and retried together; small enough that a progress bar moves
@@ -71,11 +72,11 @@ class HubTarget:
         self._require_token(repo_id)
         with self.hub.explained(repo_id, parent):
             base = parent or self._created(repo_id)
+            self._require_head(repo_id, base)  # before gigabytes are sent; the commit itself asks again
             there = {file.path: file for file in self._files(repo_id, base)}
             additions = {path: new for path, new in change.additions.items() if not _same(there.get(path), new)}
             deletions = [path for path in change.deletions if path in there]
             if not additions and not deletions:
-                self._require_head(repo_id, base)
                 return base
             operations = _operations(additions)
             self._upload(repo_id, operations)
@@ -132,11 +133,7 @@ class HubTarget:
         total = sum(operation.upload_info.size for operation in operations)
         with track(f"upload to {self.location(repo_id)}", total, "B") as meter:
             for group in _groups(operations):
-                self.hub.call(
-                    lambda group=group: api.preupload_lfs_files(  # type: ignore[misc]
-                        repo_id, group, repo_type="dataset", revision="main", free_memory=False
-                    )
-                )
+                self.hub.call(partial(_preupload, api, repo_id, group))
                 meter.advance(sum(operation.upload_info.size for operation in group))
 
     def _commit_once(
@@ -171,6 +168,16 @@ class HubTarget:
         """The commit that carries `key`, if the newest ones include it."""
         commits = self.hub.call(lambda: self.hub.api().list_repo_commits(repo_id, repo_type="dataset"))
         return next((commit.commit_id for commit in commits if f"{_KEY_LABEL}{key}" in commit.message), None)
+
+
+def _preupload(api: HfApi, repo_id: str, group: list[CommitOperationAdd]) -> None:
+    """Upload one group. The client wraps what went wrong with a file, so it is taken out again to be judged."""
+    try:
+        api.preupload_lfs_files(repo_id, group, repo_type="dataset", revision="main", free_memory=False)
+    except RuntimeError as error:
+        if isinstance(error.__cause__, HTTPError):
+            raise error.__cause__ from error
+        raise
 
 
 def _same(there: SourceFile | None, content: Path | bytes) -> bool:

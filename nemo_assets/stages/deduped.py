@@ -16,7 +16,7 @@ from nemo_assets.harmony import canonical_json
 from nemo_assets.records.recipe import package_digest
 from nemo_assets.records.schema import DICTIONARY_COLUMNS, LEDGER_SCHEMA, ROW_SCHEMA
 from nemo_assets.stages.units import run_units
-from nemo_assets.storage import Manifest, Stage, Staging, Store, Unit
+from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.parquet import PartWriter, read_batches, write_part
 
 
@@ -47,14 +47,13 @@ def dedupe(split: Split, store: Store, workers: int = 1) -> Manifest:
             f"{split.key}: duplicates of scope {split.scope} looked at another version of this split. "
             f"Materialise signatures of {split.key} and duplicates of {split.scope} first."
         )
-    inputs = {"normalized": normalized.data_version, "duplicates": decision["decisions"]}
-    settings = {"code": package_digest("dedup"), "rule": RULE_EXACT}
-    current = store.is_current(Stage.DEDUPED, split.key, inputs, settings)
+    basis = dedupe_basis(normalized, decision["decisions"])
+    current = store.find_current(Stage.DEDUPED, split.key, basis)
     if current is not None:
         return current
     parts = normalized.table("rows")
     removed_path, renamed_path = store.root / decision["removed_part"], store.root / decision["renamed_part"]
-    with store.staging(Stage.DEDUPED, split.key, inputs, settings) as staging:
+    with store.staging(Stage.DEDUPED, split.key, basis) as staging:
         pieces = [
             Piece(n, parts[n].rows, store.path(parts[n]), removed_path, renamed_path, staging)
             for n in staging.missing(range(len(parts)))
@@ -66,6 +65,12 @@ def dedupe(split: Split, store: Store, workers: int = 1) -> Manifest:
         if normalized.rows() != kept + removed or removed != decision["removed"]:
             raise ConservationError(f"{split.key}: {normalized.rows()} rows became {kept} kept and {removed} removed; nothing was made current.")
         return staging.commit(counters={"rows": kept, "removed": {CODE_EXACT: removed} if removed else {}}, details={"scope": split.scope})
+
+
+def dedupe_basis(normalized: Manifest, decisions: str) -> Basis:
+    """Kept rows depend on the rows, on what was decided about them, and on the rules named in the evidence."""
+    settings = {"code": package_digest("dedup"), "rule": RULE_EXACT}
+    return Basis({"normalized": normalized.data_version, "duplicates": decisions}, settings)
 
 
 def _dedupe_unit(piece: Piece) -> Unit:

@@ -9,7 +9,7 @@ from nemo_assets.catalog import Catalog
 from nemo_assets.dedup import exact_duplicates, ids_made_unique, in_survivor_order
 from nemo_assets.errors import UserError
 from nemo_assets.records.recipe import package_digest
-from nemo_assets.storage import Manifest, Stage, Store, Unit
+from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import write_part
 
@@ -32,15 +32,14 @@ def find_duplicates(scope: str, catalog: Catalog, store: Store) -> Manifest:
 
     Raises UserError if no split of the scope has signatures yet.
     """
-    signed = {key: manifest for key in catalog.scopes[scope] if (manifest := store.find(Stage.SIGNATURES, key))}
+    signed = signed_splits(scope, catalog, store)
     if not signed:
         raise UserError(f"{scope}: no split of this scope has signatures yet. Materialise signatures of one of its splits first.")
-    inputs = {key: manifest.data_version for key, manifest in signed.items()}
-    settings = {"code": package_digest("dedup"), "order": digest(list(catalog.scopes[scope]))}
-    current = store.is_current(Stage.DUPLICATES, scope, inputs, settings)
+    basis = duplicates_basis(scope, catalog, signed)
+    current = store.find_current(Stage.DUPLICATES, scope, basis)
     if current is not None:
         return current
-    with store.staging(Stage.DUPLICATES, scope, inputs, settings) as staging:
+    with store.staging(Stage.DUPLICATES, scope, basis) as staging:
         ordered = in_survivor_order(_signatures(catalog, store, signed))
         removed = exact_duplicates(ordered)
         renamed = ids_made_unique(ordered.join(removed, on="record_uid", how="anti"))
@@ -65,7 +64,19 @@ def find_duplicates(scope: str, catalog: Catalog, store: Store) -> Manifest:
             }
         across = removed.filter(pl.col("partition") != pl.col("survivor_partition")).height
         counters = {"rows": ordered.height, "removed": removed.height, "across_splits": across, "ids_made_unique": renamed.height}
-        return staging.commit(counters=counters, details={"splits": splits}, content=inputs)
+        return staging.commit(counters=counters, details={"splits": splits}, content=basis.inputs)
+
+
+def signed_splits(scope: str, catalog: Catalog, store: Store) -> dict[str, Manifest]:
+    """The signatures there are, by partition key, in precedence order."""
+    found = ((key, store.find(Stage.SIGNATURES, key)) for key in catalog.scopes[scope])
+    return {key: manifest for key, manifest in found if manifest}
+
+
+def duplicates_basis(scope: str, catalog: Catalog, signed: dict[str, Manifest]) -> Basis:
+    """Decisions depend on the signatures of the splits there are, the precedence of splits and the rules."""
+    settings = {"code": package_digest("dedup"), "order": digest(list(catalog.scopes[scope]))}
+    return Basis({key: manifest.data_version for key, manifest in signed.items()}, settings)
 
 
 def _signatures(catalog: Catalog, store: Store, signed: dict[str, Manifest]) -> pl.DataFrame:

@@ -7,7 +7,7 @@ import polars as pl
 from nemo_assets.catalog import Split
 from nemo_assets.errors import ConservationError
 from nemo_assets.records.schema import LEDGER_SCHEMA, REJECTED_SCHEMA, ROW_SCHEMA
-from nemo_assets.storage import Manifest, Stage, Store, Unit
+from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
 from nemo_assets.storage.parquet import scan, write_part
 
 LEDGER_CODE = "ledger 1"  # raise when an entry changes its meaning
@@ -20,17 +20,22 @@ def write_ledger(split: Split, store: Store) -> Manifest:
     """
     deduped = store.current(Stage.DEDUPED, split.key)
     normalized = store.current(Stage.NORMALIZED, split.key)
-    inputs = {"deduped": deduped.data_version, "normalized": deduped.inputs["normalized"]}
-    current = store.is_current(Stage.LEDGER, split.key, inputs, {"code": LEDGER_CODE})
+    basis = ledger_basis(deduped)
+    current = store.find_current(Stage.LEDGER, split.key, basis)
     if current is not None:
         return current
-    with store.staging(Stage.LEDGER, split.key, inputs, {"code": LEDGER_CODE}) as staging:
+    with store.staging(Stage.LEDGER, split.key, basis) as staging:
         entries = _entries(store, normalized, deduped)
         _require_conservation(split, entries, normalized)
         path = staging.target("rows", 0)
         rows = write_part(path, entries.to_arrow().cast(LEDGER_SCHEMA))
         staging.add(Unit(0, (staging.part("rows", path, rows),)))
         return staging.commit(counters=_counters(entries))
+
+
+def ledger_basis(deduped: Manifest) -> Basis:
+    """The ledger depends on what stayed and on the rows and rejections it came from."""
+    return Basis({"deduped": deduped.data_version, "normalized": deduped.inputs["normalized"]}, {"code": LEDGER_CODE})
 
 
 def _entries(store: Store, normalized: Manifest, deduped: Manifest) -> pl.DataFrame:

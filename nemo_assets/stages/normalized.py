@@ -24,7 +24,7 @@ from nemo_assets.records.recipe import normalize_recipe
 from nemo_assets.records.rows import Row, SourceFileRef, row_of
 from nemo_assets.records.schema import DICTIONARY_COLUMNS, REJECTED_SCHEMA, ROW_SCHEMA, TOOLS_SCHEMA
 from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
-from nemo_assets.storage import Manifest, Stage, Staging, Store, Unit
+from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, PartWriter, open_parquet, write_part
 
@@ -55,13 +55,13 @@ def normalize(split: Split, store: Store, workers: int = 1, unit_bytes: int = UN
         UserError: a file cannot be read as what its name says.
     """
     raw = store.current(Stage.RAW, split.key)
-    inputs, settings = {"raw": raw.data_version}, normalize_settings(split, raw, unit_bytes)
-    current = store.is_current(Stage.NORMALIZED, split.key, inputs, settings)
+    basis = normalize_basis(split, raw, unit_bytes)
+    current = store.find_current(Stage.NORMALIZED, split.key, basis)
     if current is not None:
         return current
     files = raw.details["files"]
     extents = plan_extents([(file["path"], store.root / file["blob"]) for file in files], unit_bytes)
-    with store.staging(Stage.NORMALIZED, split.key, inputs, settings) as staging:
+    with store.staging(Stage.NORMALIZED, split.key, basis) as staging:
         refs = [SourceFileRef(split, file["path"], file["content_id"], file["revision"]) for file in files]
         pieces = [
             Piece(n, extents[n], refs[extents[n].file], store.root / files[extents[n].file]["blob"], staging)
@@ -74,10 +74,11 @@ def normalize(split: Split, store: Store, workers: int = 1, unit_bytes: int = UN
         return staging.commit(counters=counters, details={"repo": split.repo, "files": [f["path"] for f in files]})
 
 
-def normalize_settings(split: Split, raw: Manifest, unit_bytes: int = UNIT_BYTES) -> dict[str, str]:
-    """Everything besides the raw bytes that the rows of this split depend on."""
+def normalize_basis(split: Split, raw: Manifest, unit_bytes: int = UNIT_BYTES) -> Basis:
+    """The raw bytes, where they were first seen, the recipe of the split and the cut into units."""
     revisions = digest([file["revision"] for file in raw.details["files"]])
-    return {"recipe": normalize_recipe(split), "revisions": revisions, "unit_bytes": str(unit_bytes)}
+    settings = {"recipe": normalize_recipe(split), "revisions": revisions, "unit_bytes": str(unit_bytes)}
+    return Basis({"raw": raw.data_version}, settings)
 
 
 def normalize_unit(piece: Piece) -> Unit:

@@ -10,7 +10,7 @@ from nemo_assets.catalog import Catalog, PoolPolicy, Split
 from nemo_assets.errors import UserError
 from nemo_assets.records.recipe import pools_recipe
 from nemo_assets.records.schema import CORRECTNESS_COLUMNS, ROW_SCHEMA
-from nemo_assets.storage import Manifest, Stage, Store, Unit
+from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
 from nemo_assets.storage.parquet import scan, write_part
 
 POOLS_CODE = "pools 1"  # raise when memberships or the join change their meaning
@@ -55,12 +55,11 @@ def build_pools(split: Split, catalog: Catalog, store: Store) -> Manifest:
     """
     deduped = store.current(Stage.DEDUPED, split.key)
     origin = correctness_origin(split, catalog, store)
-    inputs = {"deduped": deduped.data_version} | ({"correctness": origin.data_version} if origin else {})
-    settings = {"pools": pools_recipe(catalog), "code": POOLS_CODE}
-    current = store.is_current(Stage.POOLS, split.key, inputs, settings)
+    basis = pools_basis(catalog, deduped, origin)
+    current = store.find_current(Stage.POOLS, split.key, basis)
     if current is not None:
         return current
-    with store.staging(Stage.POOLS, split.key, inputs, settings) as staging:
+    with store.staging(Stage.POOLS, split.key, basis) as staging:
         rows = scan(store.paths(deduped), ROW_SCHEMA)
         joined = joined_correctness(rows, scan(store.paths(origin), ROW_SCHEMA)) if origin else None
         if joined is not None:
@@ -73,6 +72,12 @@ def build_pools(split: Split, catalog: Catalog, store: Store) -> Manifest:
             parts.append(staging.part("joined", joined_path, write_part(joined_path, table)))
         staging.add(Unit(0, tuple(parts)))
         return staging.commit(counters=_counters(catalog, members, parts, split), details={"origin": origin.partition if origin else None})
+
+
+def pools_basis(catalog: Catalog, deduped: Manifest, origin: Manifest | None) -> Basis:
+    """Memberships depend on the kept rows, the evaluation joined to them, and the pool policy."""
+    inputs = {"deduped": deduped.data_version} | ({"correctness": origin.data_version} if origin else {})
+    return Basis(inputs, {"pools": pools_recipe(catalog), "code": POOLS_CODE})
 
 
 def correctness_origin(split: Split, catalog: Catalog, store: Store) -> Manifest | None:

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from nemo_assets.catalog import Split
 from nemo_assets.errors import UserError
 from nemo_assets.hub.sources import Source, SourceFile
-from nemo_assets.storage import Manifest, Part, Stage, Store
-from nemo_assets.storage.manifest import digest, version_of
+from nemo_assets.storage import Basis, Manifest, Part, Stage, Store
+from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import open_parquet
 from nemo_assets.storage.staging import sha256_of
 
@@ -55,8 +55,8 @@ def fetch_split(split: Split, source: Source, store: Store, max_records: int | N
     `details.files` lists path, blob, content id and the revision where this content of the file first appeared.
     """
     found = split_files(split, source)
-    settings = {"files": found.version, "max_records": str(max_records or "all")}
-    current = store.is_current(Stage.RAW, split.key, {}, settings)
+    basis = raw_basis(found, max_records)
+    current = store.find_current(Stage.RAW, split.key, basis)
     if current is not None:
         return current
     since = _first_revisions(store.find(Stage.RAW, split.key))
@@ -75,12 +75,17 @@ def fetch_split(split: Split, source: Source, store: Store, max_records: int | N
         }
         for file, part in zip(found.files, parts, strict=False)
     ]
-    version = version_of(Stage.RAW, split.key, {}, settings)
+    version = basis.version(Stage.RAW, split.key)
     counters = {"files": len(parts), "bytes": sum(part.bytes for part in parts)}
     details = {"files": files, "repo": split.repo, "revision": found.revision}
     return store.write_manifest(
-        Manifest(Stage.RAW, split.key, version, digest(settings), {}, settings, tuple(parts), counters, details)
+        Manifest(Stage.RAW, split.key, version, digest(basis.settings), {}, dict(basis.settings), tuple(parts), counters, details)
     )
+
+
+def raw_basis(found: SplitFiles, max_records: int | None) -> Basis:
+    """The raw files depend on what the source holds and on how much of it is wanted."""
+    return Basis({}, {"files": found.version, "max_records": str(max_records or "all")})
 
 
 def _no_such_file(split: Split, pattern: str, revision: str, paths: Iterable[str]) -> str:

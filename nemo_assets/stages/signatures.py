@@ -6,7 +6,7 @@ from nemo_assets.catalog import Split
 from nemo_assets.dedup import SIGNATURE_SCHEMA, signatures_of
 from nemo_assets.records.recipe import package_digest
 from nemo_assets.records.schema import ROW_SCHEMA
-from nemo_assets.storage import Manifest, Stage, Store, Unit
+from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
 from nemo_assets.storage.parquet import scan, write_part
 
 
@@ -17,11 +17,11 @@ def sign(split: Split, store: Store) -> Manifest:
     through signatures and duplicates alone.
     """
     normalized = store.current(Stage.NORMALIZED, split.key)
-    inputs, settings = {"normalized": normalized.data_version}, {"code": package_digest("dedup")}
-    current = store.is_current(Stage.SIGNATURES, split.key, inputs, settings)
+    basis = sign_basis(normalized)
+    current = store.find_current(Stage.SIGNATURES, split.key, basis)
     if current is not None:
         return current
-    with store.staging(Stage.SIGNATURES, split.key, inputs, settings) as staging:
+    with store.staging(Stage.SIGNATURES, split.key, basis) as staging:
         signatures = signatures_of(scan(store.paths(normalized), ROW_SCHEMA)).collect(engine="streaming")
         path = staging.target("rows", 0)
         rows = write_part(path, signatures.to_arrow().cast(SIGNATURE_SCHEMA))
@@ -32,3 +32,8 @@ def sign(split: Split, store: Store) -> Manifest:
             details={"normalized": normalized.data_version},
             content=normalized.data_version,
         )
+
+
+def sign_basis(normalized: Manifest) -> Basis:
+    """Signatures depend on the rows and on what deduplication compares."""
+    return Basis({"normalized": normalized.data_version}, {"code": package_digest("dedup")})

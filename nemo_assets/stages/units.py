@@ -9,10 +9,12 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from nemo_assets.errors import UserError
 from nemo_assets.progress import track
 from nemo_assets.storage.parquet import open_parquet
 
@@ -99,5 +101,11 @@ def _results(work: Callable[[Work], Result], units: Sequence[Work], workers: int
         yield from map(work, units)
         return
     # spawn: threads of polars and pyarrow do not survive a fork.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(work, units)
+    try:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            yield from pool.map(work, units)
+    except BrokenProcessPool:
+        raise UserError(
+            f"A worker process was killed, most likely for want of memory. Run again with fewer than {workers} workers "
+            "(NEMO_WORKERS); finished units are kept."
+        ) from None

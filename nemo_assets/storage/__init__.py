@@ -4,8 +4,8 @@ Belongs here: paths, manifests, staging of parts, Parquet writing. Does not: wha
 """
 
 from nemo_assets.storage.layout import Stage
-from nemo_assets.storage.manifest import Manifest, Part
+from nemo_assets.storage.manifest import Basis, Manifest, Part
 from nemo_assets.storage.staging import Staging, Unit
 from nemo_assets.storage.store import Store
 
-__all__ = ["Manifest", "Part", "Stage", "Staging", "Store", "Unit"]
+__all__ = ["Basis", "Manifest", "Part", "Stage", "Staging", "Store", "Unit"]

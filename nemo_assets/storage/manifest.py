@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -44,14 +44,20 @@ class Manifest(msgspec.Struct, frozen=True):
         return sum(part.rows for part in self.table(name))
 
 
+class Basis(NamedTuple):
+    """What a version is made from: data versions of its inputs by name, and every setting or piece of code it depends on."""
+
+    inputs: Mapping[str, str]
+    settings: Mapping[str, str]
+
+    def version(self, stage: str, partition: str) -> str:
+        """The version that this basis leads to; it names the version's directory."""
+        return digest([stage, partition, dict(self.inputs), dict(self.settings)])
+
+
 def digest(value: object) -> str:
     """16 hex digits of sha256 over the canonical JSON of `value` (keys sorted)."""
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:16]
-
-
-def version_of(stage: str, partition: str, inputs: Mapping[str, str], settings: Mapping[str, str]) -> str:
-    """The version that these inputs and settings lead to."""
-    return digest([stage, partition, dict(inputs), dict(settings)])
 
 
 def content_version(parts: tuple[Part, ...], extra: object = None) -> str:

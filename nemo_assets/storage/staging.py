@@ -18,7 +18,7 @@ import msgspec
 
 from nemo_assets.errors import UserError
 from nemo_assets.storage.layout import Stage, part_name
-from nemo_assets.storage.manifest import Manifest, Part, content_version
+from nemo_assets.storage.manifest import Basis, Manifest, Part, content_version
 
 _CHUNK = 1 << 20
 
@@ -39,8 +39,7 @@ class Staging:
     stage: Stage
     partition: str
     version: str
-    inputs: dict[str, str]
-    settings: dict[str, str]
+    basis: Basis
     directory: Path
     units: dict[int, Unit] = field(default_factory=dict)
 
@@ -83,8 +82,8 @@ class Staging:
         """Make this version current. `content` is what, besides the parts, downstream must see change."""
         parts = tuple(part for number in sorted(self.units) for part in self.units[number].parts)
         manifest = Manifest(
-            self.stage, self.partition, self.version, content_version(parts, content), self.inputs, self.settings,
-            parts, dict(counters), dict(details or {}),
+            self.stage, self.partition, self.version, content_version(parts, content),
+            dict(self.basis.inputs), dict(self.basis.settings), parts, dict(counters), dict(details or {}),
         )  # fmt: skip
         data = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
         write_durably(self.directory.parent / "manifest.json", data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import msgspec
 
 from nemo_assets.errors import UserError
 from nemo_assets.storage.layout import Stage
-from nemo_assets.storage.manifest import Manifest, Part, version_of
+from nemo_assets.storage.manifest import Basis, Manifest, Part
 from nemo_assets.storage.staging import Staging, write_durably
 
 
@@ -52,10 +52,10 @@ class Store:
             raise UserError(f"{partition}: {stage} does not exist yet. Materialise {stage} of {partition} first.")
         return manifest
 
-    def is_current(self, stage: Stage, partition: str, inputs: Mapping[str, str], settings: Mapping[str, str]) -> Manifest | None:
-        """The current manifest if it was made from exactly these inputs and settings and its files are there."""
+    def find_current(self, stage: Stage, partition: str, basis: Basis) -> Manifest | None:
+        """The manifest of a partition if it was made from exactly this basis and its files are there, else None."""
         manifest = self.find(stage, partition)
-        if manifest is None or manifest.version != version_of(stage, partition, inputs, settings):
+        if manifest is None or manifest.version != basis.version(stage, partition):
             return None
         intact = all(self._has(part) for part in manifest.parts)
         return manifest if intact else None
@@ -65,12 +65,12 @@ class Store:
         return path.is_file() and path.stat().st_size == part.bytes
 
     @contextmanager
-    def staging(self, stage: Stage, partition: str, inputs: Mapping[str, str], settings: Mapping[str, str]) -> Iterator[Staging]:
+    def staging(self, stage: Stage, partition: str, basis: Basis) -> Iterator[Staging]:
         """A new version in the making. Only `Staging.commit` makes it current; an error inside leaves the old one."""
-        version = version_of(stage, partition, inputs, settings)
+        version = basis.version(stage, partition)
         directory = self.directory(stage, partition) / version
         directory.mkdir(parents=True, exist_ok=True)
-        yield Staging(self.root, stage, partition, version, dict(inputs), dict(settings), directory)
+        yield Staging(self.root, stage, partition, version, basis, directory)
 
     def write_manifest(self, manifest: Manifest) -> Manifest:
         """Make a manifest current, atomically."""

@@ -1,0 +1,137 @@
+"""Settings of a run: what the environment says, checked once and passed on as plain values.
+
+Belongs here: every environment variable the project reads, its default and its check. Does not: what defines the data
+(the catalog does).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from nemo_assets.catalog import CATALOG_DIR, Catalog, Checkpoint, Split, load_catalog
+from nemo_assets.errors import UserError
+from nemo_assets.storage import Store
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+DEFAULT_MAX_LENGTH = 4096  # tokens
+DEFAULT_BATCH_SIZE = 8  # rows
+TOKENS_PER_FORWARD = 16_384  # keeps the experts of a sparse model busy without outgrowing one accelerator
+
+Scorer = Literal["modal", "local"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where data lie, where they come from and go to, who scores. Built by `from_environment`.
+
+    max_length in tokens, batch_size in rows; scorer_max_records limits the scorer alone, sample_records the whole chain
+    (and moves it into `samples/` of the data directory).
+    """
+
+    data_dir: Path
+    source_dir: Path | None = None
+    publish_to: str | None = None
+    public: bool = False
+    scorer: Scorer = "modal"
+    model_name: str | None = None
+    max_length: int = DEFAULT_MAX_LENGTH
+    batch_size: int = DEFAULT_BATCH_SIZE
+    scorer_max_records: int | None = None
+    candidate_dataset_id: str | None = None
+    candidate_subdir: str | None = None
+    endpoint: str = DEFAULT_ENDPOINT
+    token: str | None = None
+    workers: int = 1
+    sample_records: int | None = None
+    catalog_dir: Path = CATALOG_DIR
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read every variable; raises UserError naming the first one that is wrong and what it may be."""
+        env = os.environ if environment is None else environment
+        scorer = env.get("NEMO_SCORER") or "modal"
+        if scorer not in ("modal", "local"):
+            raise UserError(f"NEMO_SCORER={scorer}: set it to modal or local.")
+        return cls(
+            data_dir=Path(env.get("NEMO_DATA_DIR") or ".data").absolute(),
+            source_dir=Path(env["NEMO_SOURCE_DIR"]).absolute() if env.get("NEMO_SOURCE_DIR") else None,
+            publish_to=env.get("NEMO_PUBLISH_TO") or None,
+            public=_flag(env, "NEMO_PUBLIC"),
+            scorer=scorer,  # type: ignore[arg-type]  # checked above
+            model_name=env.get("MODEL_NAME") or None,
+            max_length=_positive(env, "MAX_LENGTH", DEFAULT_MAX_LENGTH),
+            batch_size=_positive(env, "BATCH_SIZE", DEFAULT_BATCH_SIZE),
+            scorer_max_records=_positive(env, "MAX_RECORDS", 0) or None,
+            candidate_dataset_id=env.get("CANDIDATE_DATASET_ID") or None,
+            candidate_subdir=env.get("CANDIDATE_SUBDIR") or None,
+            endpoint=env.get("HF_ENDPOINT") or DEFAULT_ENDPOINT,
+            token=env.get("HF_TOKEN") or None,
+            workers=_positive(env, "NEMO_WORKERS", os.cpu_count() or 1),
+            catalog_dir=Path(env["NEMO_CATALOG_DIR"]).absolute() if env.get("NEMO_CATALOG_DIR") else CATALOG_DIR,
+        )
+
+    def sampled(self, records: int) -> Settings:
+        """The same settings for a sample of the first records of each split: own directory, never the Hub."""
+        directory = self.data_dir / "samples" / f"first-{records}"
+        return replace(self, data_dir=directory, publish_to=None, sample_records=records)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.data_dir)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog, with MODEL_NAME in place of the student's model."""
+        catalog = _catalog(self.catalog_dir)
+        if self.model_name is None:
+            return catalog
+        declared = catalog.checkpoints.get("student")
+        purpose = declared.purpose if declared else "Named by MODEL_NAME."
+        student = Checkpoint(self.model_name, purpose, revision=None)
+        return msgspec.structs.replace(catalog, checkpoints=catalog.checkpoints | {"student": student})
+
+    @property
+    def destination(self) -> str:
+        """`hf://<org>`, or the directory laid out like the Hub."""
+        return self.publish_to or str(self.data_dir / "hub")
+
+    def release_repo(self, split: Split) -> str:
+        """The repo that rows and pools of this split are published to."""
+        organisation = self.destination.removeprefix("hf://").strip("/") if self.destination.startswith("hf://") else "local"
+        return f"{organisation}/{split.slug}-pools"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.data_dir / "dagster"
+
+
+_catalogs: dict[Path, Catalog] = {}
+
+
+def _catalog(directory: Path) -> Catalog:
+    """Loaded once a process: a run must not see an edit half way."""
+    if directory not in _catalogs:
+        _catalogs[directory] = load_catalog(directory)
+    return _catalogs[directory]
+
+
+def _positive(env: Mapping[str, str], name: str, default: int) -> int:
+    value = env.get(name)
+    if not value:
+        return default
+    if not value.isdecimal() or int(value) < 1:
+        raise UserError(f"{name}={value}: set it to a whole number of 1 or more.")
+    return int(value)
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    value = env.get(name, "")
+    if value not in ("", "0", "1"):
+        raise UserError(f"{name}={value}: set it to 1 or 0.")
+    return value == "1"
