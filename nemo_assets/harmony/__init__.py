@@ -23,7 +23,8 @@ from nemo_assets.harmony.special_tokens import (
     START,
     find_special_token,
 )
-from nemo_assets.harmony.templates import TEMPLATES, Template, render_conversation
+from nemo_assets.harmony.template import Template
+from nemo_assets.harmony.templates import TEMPLATES, render_conversation
 from nemo_assets.harmony.tool_arguments import arguments_match
 from nemo_assets.harmony.tool_types import typescript_of
 

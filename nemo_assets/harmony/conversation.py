@@ -16,6 +16,10 @@ PYTHON_TOOLS = frozenset({"stateful_python_code_exec", "python_code_exec", "pyth
 """The names under which sources offer the one Python interpreter."""
 
 
+UNNAMED_TOOL = "tool"
+"""The author of a tool result whose tool the source does not name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One turn as the source means it.
@@ -49,6 +53,16 @@ class Conversation:
 def call(tool: str, arguments: Any) -> Turn:
     """The turn in which the assistant calls `tool`."""
     return Turn("assistant", canonical_json(arguments), "commentary", tool, arguments)
+
+
+def interpreter_code(turn: Turn) -> str | None:
+    """The Python source a call runs when it goes to the interpreter with nothing but `code`, else None."""
+    arguments = turn.arguments
+    if turn.tool in PYTHON_TOOLS and isinstance(arguments, dict) and len(arguments) == 1:
+        code = arguments.get("code")
+        if isinstance(code, str):
+            return code
+    return None
 
 
 def canonical_json(value: Any) -> str:

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nemo_assets.harmony.contents import FUNCTIONS
-from nemo_assets.harmony.conversation import PYTHON_TOOLS, Turn, canonical_json
+from nemo_assets.harmony.conversation import PYTHON_TOOLS, UNNAMED_TOOL, Turn, canonical_json, interpreter_code
 from nemo_assets.harmony.parse import ParsedMessage
-from nemo_assets.harmony.templates import UNNAMED_TOOL, interpreter_code
 
 
 def sha1_text_id(text: str) -> str:

@@ -81,7 +81,8 @@ def _completion_fault(messages: Sequence[ParsedMessage]) -> _Fault | None:
     assistant = [message for message in messages if message.role == "assistant"]
     if not assistant:
         return "empty_completion", {"reason": "no assistant message"}
-    if not any(_says_something(message.body) for message in assistant):
+    # A call without arguments has a body of `{}` and still says something: which tool.
+    if not any(message.recipient is not None or _says_something(message.body) for message in assistant):
         return "empty_completion", {"reason": "no letter or digit in any assistant message"}
     last = assistant[-1]
     if last.recipient is None and last.channel in (None, "final") and not _says_something(last.body):

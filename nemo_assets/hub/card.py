@@ -31,7 +31,7 @@ _LARGEST_CATEGORY = "n>1B"
 class ConfigSplit:
     """The Parquet files of one split of one config; `bytes` as their rows take in memory, `rows` exact.
 
-    `datasets` refuses to load a split whose number of rows differs from the card.
+    `datasets` refuses to load a split whose number of rows differs from the card, or whose files include an empty one.
     """
 
     config: str
@@ -108,7 +108,8 @@ def dataset_card(release: CardContent) -> str:
 
 
 def _metadata(release: CardContent) -> dict[str, object]:
-    configs = _by_config(release.config_splits)
+    # `datasets` cannot load a Parquet file without rows, so an empty split is only counted in the body.
+    configs = _by_config(each for each in release.config_splits if each.rows)
     metadata: dict[str, object] = {"pretty_name": release.title, "license": release.license}
     if release.license == "other":
         metadata |= {

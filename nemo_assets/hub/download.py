@@ -66,6 +66,7 @@ def download(hub: Hub, remote: RemoteFile, destination: Path) -> str:
         for _ in range(_WHOLE_TRIES):
             if _is_complete(remote, destination):
                 partial_path.unlink(missing_ok=True)
+                meter.advance(remote.size)
                 return sha256_of(destination)
             _fill(hub, remote, partial, meter)
             if partial.holds(remote):

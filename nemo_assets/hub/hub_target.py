@@ -165,19 +165,26 @@ class HubTarget:
                 patience.wait_or_raise(error, _CONFLICT)
 
     def _landed(self, repo_id: str, key: str) -> str | None:
-        """The commit that carries `key`, if the newest ones include it."""
+        """The commit that carries `key`, wherever in the history; None if there is none."""
         commits = self.hub.call(lambda: self.hub.api().list_repo_commits(repo_id, repo_type="dataset"))
         return next((commit.commit_id for commit in commits if f"{_KEY_LABEL}{key}" in commit.message), None)
 
 
 def _preupload(api: HfApi, repo_id: str, group: list[CommitOperationAdd]) -> None:
-    """Upload one group. The client wraps what went wrong with a file, so it is taken out again to be judged."""
+    """Upload one group. The client wraps what went wrong with a file, so it is taken out again to be judged.
+
+    Xet storage has errors of its own, which no type of the client gathers; it repeats what can be repeated itself.
+    """
     try:
         api.preupload_lfs_files(repo_id, group, repo_type="dataset", revision="main", free_memory=False)
-    except RuntimeError as error:
+    except HTTPError:
+        raise
+    except (RuntimeError, OSError) as error:
         if isinstance(error.__cause__, HTTPError):
             raise error.__cause__ from error
-        raise
+        raise UserError(
+            f"hf://datasets/{repo_id}: an upload failed ({error}). Run again: what was sent is not sent twice."
+        ) from error
 
 
 def _same(there: SourceFile | None, content: Path | bytes) -> bool:

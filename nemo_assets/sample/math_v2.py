@@ -1,12 +1,11 @@
-"""Rows in the shape of nvidia/Nemotron-Math-v2: several verified trajectories a problem, five files of different key order.
+"""Rows in the shape of nvidia/Nemotron-Math-v2: several verified trajectories a problem, five files.
 
-Belongs here: the columns and their order per file. Does not: problems and texts (`word_problems`, `exercises`,
-`trajectories`), defects.
+Belongs here: the columns and their order, which differs from file to file.
+Does not: problems and texts (`word_problems`, `exercises`, `trajectories`), defects.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from typing import Any
 
@@ -23,8 +22,8 @@ TOOL = {
     "type": "function",
     "function": {
         "name": TOOL_NAME,
-        "description": "Call this function to execute Python code in a stateful Jupyter notebook environment. Python will "
-                       "respond with the output of the execution or time out after 120.0 seconds.",
+        "description": "Call this function to execute Python code in a stateful Jupyter notebook environment. Python "
+        "will respond with the output of the execution or time out after 120.0 seconds.",
         "parameters": {
             "type": "object",
             "properties": {"code": {"type": "string", "description": "Code to execute"}},
@@ -35,21 +34,51 @@ TOOL = {
 
 # split, path, effort, rows, compact, key order: the order differs from file to file in the source
 FILES = (
-    ("low", "data/low.jsonl", "low", 38, False,
-     "problem expected_answer original_expected_answer changed_answer_to_majority data_source messages metadata license "
-     "used_in uuid url user_url user_name tools"),
-    ("medium", "data/medium.jsonl", "medium", 42, False,
-     "problem expected_answer original_expected_answer changed_answer_to_majority data_source messages metadata license "
-     "used_in uuid url user_url user_name tools"),
-    ("high_part00", "data/high.part_00.jsonl", "high", 16, True,
-     "expected_answer problem original_expected_answer changed_answer_to_majority data_source messages used_in metadata "
-     "license tools url user_name user_url"),
-    ("high_part01", "data/high.part_01.jsonl", "high", 16, True,
-     "expected_answer problem original_expected_answer changed_answer_to_majority data_source messages tools used_in "
-     "metadata license url user_name user_url"),
-    ("high_part02", "data/high.part_02.jsonl", "high", 24, False,
-     "problem expected_answer original_expected_answer changed_answer_to_majority data_source messages url user_url "
-     "user_name used_in license metadata tools"),
+    (
+        "low",
+        "data/low.jsonl",
+        "low",
+        38,
+        False,
+        "problem expected_answer original_expected_answer changed_answer_to_majority data_source messages metadata "
+        "license used_in uuid url user_url user_name tools",
+    ),
+    (
+        "medium",
+        "data/medium.jsonl",
+        "medium",
+        42,
+        False,
+        "problem expected_answer original_expected_answer changed_answer_to_majority data_source messages metadata "
+        "license used_in uuid url user_url user_name tools",
+    ),
+    (
+        "high_part00",
+        "data/high.part_00.jsonl",
+        "high",
+        16,
+        True,
+        "expected_answer problem original_expected_answer changed_answer_to_majority data_source messages used_in "
+        "metadata license tools url user_name user_url",
+    ),
+    (
+        "high_part01",
+        "data/high.part_01.jsonl",
+        "high",
+        16,
+        True,
+        "expected_answer problem original_expected_answer changed_answer_to_majority data_source messages tools "
+        "used_in metadata license url user_name user_url",
+    ),
+    (
+        "high_part02",
+        "data/high.part_02.jsonl",
+        "high",
+        24,
+        False,
+        "problem expected_answer original_expected_answer changed_answer_to_majority data_source messages url "
+        "user_url user_name used_in license metadata tools",
+    ),
 )
 ONLY_AOPS = {"high_part00", "high_part01"}
 WITHOUT_ORIGINAL_ANSWER = {"low", "high_part01"}
@@ -64,12 +93,20 @@ def files(seed: int) -> list[SourceFile]:
     return [_file(rng, pending, *layout) for layout in FILES]
 
 
-def _file(rng: random.Random, pending: list[tuple[Problem, Record, list[str]]], split: str, path: str, effort: str,
-          rows: int, compact: bool, order: str) -> SourceFile:
-    """One file. Problems with unused modes wait in `pending`, so that several trajectories of one spread over splits."""
+def _file(
+    rng: random.Random,
+    pending: list[tuple[Problem, Record, list[str]]],
+    split: str,
+    path: str,
+    effort: str,
+    rows: int,
+    compact: bool,
+    order: str,
+) -> SourceFile:
+    """One file. Problems with unused modes wait in `pending`, so that their trajectories spread over splits."""
     families = [*STORIES, *EXERCISES]
     rng.shuffle(families)
-    entries = []
+    entries: list[Entry] = []
     only_aops = split in ONLY_AOPS
     while len(entries) < rows:
         waiting = [item for item in pending if item[2] and not (only_aops and item[1]["url"])]
@@ -126,7 +163,7 @@ def row(rng: random.Random, split: str, effort: str, problem: Problem, facts: Re
     uses_tool = mode == "tool"
     metadata = dict(facts["metadata"])
     own = f"reason_{effort}_{'with' if uses_tool else 'no'}_tool"
-    metadata.setdefault(own, {"count": 8, "pass": 2, "accuracy": 0.25})    # only trajectories judged correct are there
+    metadata.setdefault(own, {"count": 8, "pass": 2, "accuracy": 0.25})  # only trajectories judged correct are there
     columns = {
         **facts,
         "original_expected_answer": None if split in WITHOUT_ORIGINAL_ANSWER else facts["original_expected_answer"],
@@ -135,8 +172,6 @@ def row(rng: random.Random, split: str, effort: str, problem: Problem, facts: Re
         "used_in": ["nano_v3"] if rng.random() < 0.92 else [],
         "tools": [TOOL] if uses_tool else [],
     }
-    if split == "medium" and rng.random() < 0.07:
-        columns["metadata"] = json.dumps(metadata)
     return {key: columns[key] for key in order.split()}
 
 
@@ -147,7 +182,10 @@ def messages(rng: random.Random, effort: str, problem: Problem, mode: str) -> li
         return turns + with_tool(rng, problem, effort)
     way = problem.ways[0 if mode == "first way" else 1]
     if effort == "low" and len(way) < 1000 and rng.random() < 0.6:
-        answer: Message = {"role": "assistant", "content": final_text(rng, problem, f"{rng.choice(('Solution.', 'Working:', 'Approach.'))} {way}")}
+        answer: Message = {
+            "role": "assistant",
+            "content": final_text(rng, problem, f"{rng.choice(('Solution.', 'Working:', 'Approach.'))} {way}"),
+        }
         absent = rng.choice(("missing", None, ""))
         return [*turns, answer if absent == "missing" else {**answer, "reasoning_content": absent}]
     thought = reasoning(rng, problem, way, effort)

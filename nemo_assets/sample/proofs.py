@@ -24,7 +24,7 @@ HEADERS = (
 
 @dataclass(frozen=True)
 class Theorem:
-    """An informal problem, what stands after the theorem's name up to `:=`, a proof, an idea, and a failing first try."""
+    """An informal problem, what stands between the theorem's name and `:=`, a proof, an idea, a failing first try."""
 
     problem: str
     claim: str
@@ -36,10 +36,12 @@ class Theorem:
 def difference(rng: random.Random) -> Theorem:
     k, m = rng.randint(3, 40), rng.randint(41, 90)
     return Theorem(
-        f"Let $a$ and $b$ be natural numbers with $a + {k} = b$ and $b > {m}$. Show that $b - a = {k}$ and $a > {m - k}$.",
+        f"Let $a$ and $b$ be natural numbers with $a + {k} = b$ and $b > {m}$. Show that $b - a = {k}$ and $a > "
+        f"{m - k}$.",
         f"(a b : ℕ) (h₀ : a + {k} = b) (h₁ : b > {m}) :\n    b - a = {k} ∧ a > {m - k}",
         "  constructor\n  · omega\n  · omega",
-        "Everything is linear over the naturals. Truncated subtraction is harmless because $a \\le b$, and `omega` knows it.",
+        "Everything is linear over the naturals. Truncated subtraction is harmless because $a \\le b$, and `omega` "
+        "knows it.",
         "  simp [h₀]",
     )
 
@@ -60,7 +62,8 @@ def square_bound(rng: random.Random) -> Theorem:
     return Theorem(
         f"Prove that $x^2 + {a * a} \\ge {2 * a}x$ for every real number $x$, with equality only at $x = {a}$.",
         f"(x : ℝ) :\n    x ^ 2 + {a * a} ≥ {2 * a} * x ∧ (x ^ 2 + {a * a} = {2 * a} * x → x = {a})",
-        f"  constructor\n  · nlinarith [sq_nonneg (x - {a})]\n  · intro h\n    have h₁ : (x - {a}) ^ 2 = 0 := by nlinarith\n"
+        f"  constructor\n  · nlinarith [sq_nonneg (x - {a})]\n  · intro h\n    have h₁ : (x - {a}) ^ 2 = 0 := by "
+        "nlinarith\n"
         f"    have h₂ : x - {a} = 0 := by simpa using h₁\n    linarith",
         f"The difference of the two sides is $(x - {a})^2$, a square. It vanishes exactly where its base does.",
         "  norm_num\n  linarith",
@@ -127,7 +130,7 @@ def conjunction(rng: random.Random) -> Theorem:
         f"In propositional logic derive ${r} \\land {q}$ from ${p} \\to {q}$, ${q} \\to {r}$ and ${p}$.",
         f"({p} {q} {r} : Prop) (h₀ : {p} → {q}) (h₁ : {q} → {r}) (h₂ : {p}) : {r} ∧ {q}",
         "  have h₃ := h₀ h₂\n  exact ⟨h₁ h₃, h₃⟩",
-        f"Apply the first implication to the third hypothesis, then the second one to that, and pair the results.",
+        "Apply the first implication to the third hypothesis, then the second one to that, and pair the results.",
         "  tauto!",
     )
 
@@ -155,22 +158,40 @@ def divides(rng: random.Random) -> Theorem:
 
 
 THEOREMS: tuple[Callable[[random.Random], Theorem], ...] = (
-    difference, solve_line, square_bound, parity, common_divisor, gauss_sum, remainder, conjunction, mean_bound, divides,
+    difference,
+    solve_line,
+    square_bound,
+    parity,
+    common_divisor,
+    gauss_sum,
+    remainder,
+    conjunction,
+    mean_bound,
+    divides,
 )
 PLAN_OPENINGS = (
-    "Let me plan the proof before writing Lean.", "The informal argument is short.", "What would a human do here?",
-    "First the mathematics, then the tactics.", "I look for the one tactic that closes the goal.", "Think about the shape of the goal.",
+    "Let me plan the proof before writing Lean.",
+    "The informal argument is short.",
+    "What would a human do here?",
+    "First the mathematics, then the tactics.",
+    "I look for the one tactic that closes the goal.",
+    "Think about the shape of the goal.",
     "Let me recall what Mathlib offers for this.",
 )
 PLAN_CLOSINGS = (
-    "The names of the hypotheses must be kept as they are.", "No extra imports are needed beyond the given header.",
-    "I avoid `simp` without arguments, its normal forms change between versions.", "Each branch is closed by one line.",
-    "If the numerals were larger, `decide` could time out; here it cannot.", "Casting is no issue since all types are explicit.",
+    "The names of the hypotheses must be kept as they are.",
+    "No extra imports are needed beyond the given header.",
+    "I avoid `simp` without arguments, its normal forms change between versions.",
+    "Each branch is closed by one line.",
+    "If the numerals were larger, `decide` could time out; here it cannot.",
+    "Casting is no issue since all types are explicit.",
     "The statement already fixes the types, so elaboration is unambiguous.",
 )
 FAULTS = (
-    "error: unsolved goals after `{first}`", "error: tactic `{first}` failed, the goal is not of the required form",
-    "error: linarith failed to find a contradiction near `{first}`", "error: unknown identifier or failed simp at `{first}`",
+    "error: unsolved goals after `{first}`",
+    "error: tactic `{first}` failed, the goal is not of the required form",
+    "error: linarith failed to find a contradiction near `{first}`",
+    "error: unknown identifier or failed simp at `{first}`",
 )
 
 
@@ -213,16 +234,26 @@ def messages(rng: random.Random, theorem: Theorem, header: str, statement: str, 
     """A request to complete the code, or to repair an attempt with its error, and the answer."""
     proved = f"```lean4\n{header}\n\n{statement}\n{theorem.proof}\n```"
     if kind == "first attempt":
-        request = (f"Complete the following Lean 4 code:\n\n```lean4\n{header}\n\n/-- {theorem.problem} -/\n{statement}\n  sorry\n```"
-                   "\n\nBefore producing the Lean 4 code to formally prove the given theorem, provide a proof plan outlining the "
-                   "main steps.")
+        request = (
+            f"Complete the following Lean 4 code:\n\n```lean4\n{header}\n\n/-- {theorem.problem} -/\n{statement}\n  "
+            "sorry\n```\n\nBefore producing the Lean 4 code to formally prove the given theorem, provide a proof plan "
+            "outlining the main steps."
+        )
         lead = rng.choice(("### Plan", "**Outline.**", "Proof idea:"))
     else:
         fault = rng.choice(FAULTS).format(first=theorem.wrong.strip().split("\n")[0])
-        request = (f"Here is a proof attempt for the following theorem in Lean4.\n\n```lean4\n{header}\n\n{statement}\n{theorem.wrong}"
-                   f"\n```\n\nThe proof is not correct. The compiler says:\n{fault}\n\nCorrect the proof.")
-        lead = rng.choice(("The attempt failed because its tactic does not fit the goal.", "What went wrong is the last step.",
-                           "A repair that keeps the statement untouched:"))
+        request = (
+            "Here is a proof attempt for the following theorem in "
+            f"Lean4.\n\n```lean4\n{header}\n\n{statement}\n{theorem.wrong}\n```\n\nThe proof is not correct. The "
+            f"compiler says:\n{fault}\n\nCorrect the proof."
+        )
+        lead = rng.choice(
+            (
+                "The attempt failed because its tactic does not fit the goal.",
+                "What went wrong is the last step.",
+                "A repair that keeps the statement untouched:",
+            )
+        )
     thought = " ".join((rng.choice(PLAN_OPENINGS), theorem.idea, *rng.sample(PLAN_CLOSINGS, 2)))
     return [
         {"role": "user", "content": request},

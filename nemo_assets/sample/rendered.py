@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 
-from nemo_assets.sample.math_v2 import TOOL_NAME
+from nemo_assets.sample.trajectories import TOOL_NAME
 from nemo_assets.sample.tree import Entry, Planted, SourceFile
 from nemo_assets.sample.vocabulary import Message
 
@@ -19,8 +19,8 @@ SYSTEM = (
     "# Valid channels: analysis, commentary, final. Channel must be included for every message."
 )
 DEVELOPER = (
-    "# Instructions\n\nYou will solve the problem and return the final answer in \\boxed{}. Do not guess the answer, unless "
-    "specifically given permission to."
+    "# Instructions\n\nYou will solve the problem and return the final answer in \\boxed{}. Do not guess the answer, "
+    "unless specifically given permission to."
 )
 SHARDS = {"low": 1, "medium": 2, "high_part00": 1, "high_part01": 2, "high_part02": 1}
 SHARE = 0.75
@@ -28,8 +28,10 @@ SHARE = 0.75
 
 DIALECTS = {
     "python_tool_name": (f"<|start|>{TOOL_NAME}<|channel|>commentary", "<|start|>python<|channel|>commentary"),
-    "native_call_header": ("<|start|>assistant to=python<|channel|>analysis<|message|>",
-                           "<|start|>assistant<|channel|>analysis to=python code<|message|>"),
+    "native_call_header": (
+        "<|start|>assistant to=python<|channel|>analysis<|message|>",
+        "<|start|>assistant<|channel|>analysis to=python code<|message|>",
+    ),
     "channel_less_final": ("<|start|>assistant<|channel|>final<|message|>", "<|start|>assistant<|message|>"),
 }
 """Header forms found in the real rows: what stands there usually, and instead."""
@@ -40,7 +42,7 @@ def effort_of(split: str) -> str:
 
 
 def render(messages: list[Message], effort: str) -> str:
-    """The conversation as the source renders it: system and developer of its own, the last message ends `<|return|>`."""
+    """The conversation as the source renders it, after its own system and developer; the last one ends `<|return|>`."""
     pieces = [message("system", SYSTEM.format(effort=effort)), message("developer", DEVELOPER)]
     for turn in messages:
         pieces += pieces_of(turn)
@@ -72,7 +74,7 @@ def message(header: str, body: str, end: str = "<|end|>") -> str:
 
 
 def files(seed: int, math_files: list[SourceFile]) -> list[SourceFile]:
-    """The Parquet files: most of the sound rows of each Math-v2 file in their order, a few in another header dialect."""
+    """The Parquet files: most sound rows of each Math-v2 file in their order, a few in another header dialect."""
     rng = random.Random(f"{seed}/rendered")
     shards: list[SourceFile] = []
     for source in math_files:

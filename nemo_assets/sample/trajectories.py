@@ -20,11 +20,21 @@ from nemo_assets.sample.word_problems import Problem
 TOOL_NAME = "stateful_python_code_exec"
 
 OPENINGS = (
-    "Let me first restate what is given.", "We need to be careful about what is asked here.", "Okay, let me set this up.",
-    "First step: name the quantities.", "I'd like to find a short route.", "Reading it twice, nothing is hidden.",
-    "Start from the definitions.", "This looks routine, still let me write it out.", "What do we know, and what is wanted?",
-    "Let's not rush.", "A direct attack should do.", "I will translate the text into an equation.", "Let's think step by step.",
-    "There are two obvious routes; I take this one.", "Hmm, what is the cleanest formulation?",
+    "Let me first restate what is given.",
+    "We need to be careful about what is asked here.",
+    "Okay, let me set this up.",
+    "First step: name the quantities.",
+    "I'd like to find a short route.",
+    "Reading it twice, nothing is hidden.",
+    "Start from the definitions.",
+    "This looks routine, still let me write it out.",
+    "What do we know, and what is wanted?",
+    "Let's not rush.",
+    "A direct attack should do.",
+    "I will translate the text into an equation.",
+    "Let's think step by step.",
+    "There are two obvious routes; I take this one.",
+    "Hmm, what is the cleanest formulation?",
 )
 DOUBTS = (
     "Wait, is an off-by-one possible? Going through it again with the ends in mind, the count stands.",
@@ -41,22 +51,47 @@ DOUBTS = (
     "The statement says exactly, not at least, and that is what was used.",
 )
 CLOSINGS = (
-    "That settles it.", "I am confident in this.", "So the answer is fixed.", "Done; write it up.", "Good, now the final answer.",
-    "This matches the rough estimate.", "Both sides agree.", "Nothing else to check.", "That is all that was asked.",
+    "That settles it.",
+    "I am confident in this.",
+    "So the answer is fixed.",
+    "Done; write it up.",
+    "Good, now the final answer.",
+    "This matches the rough estimate.",
+    "Both sides agree.",
+    "Nothing else to check.",
+    "That is all that was asked.",
     "I'll answer with that.",
 )
 LEADS = (
-    "In short,", "As computed,", "So", "Altogether,", "Therefore", "To sum up,", "Collecting everything,", "It follows that",
-    "The work above shows that", "Result:", "Consequently", "After simplification,",
+    "In short,",
+    "As computed,",
+    "So",
+    "Altogether,",
+    "Therefore",
+    "To sum up,",
+    "Collecting everything,",
+    "It follows that",
+    "The work above shows that",
+    "Result:",
+    "Consequently",
+    "After simplification,",
 )
 PLANS = (
-    "A few lines of Python will make this safe.", "I'd rather compute this than trust my head.", "Let me run it.",
-    "Use the notebook for the arithmetic.", "Quick script for that.", "Let me have the interpreter do it.",
+    "A few lines of Python will make this safe.",
+    "I'd rather compute this than trust my head.",
+    "Let me run it.",
+    "Use the notebook for the arithmetic.",
+    "Quick script for that.",
+    "Let me have the interpreter do it.",
     "Let me code the count directly.",
 )
 AFTERTHOUGHTS = (
-    "The output agrees with what I expected.", "The second run confirms the first.", "Both prints fit together.",
-    "Good, the session gives the same by another path.", "No surprise there.", "The interpreter is happy, and so am I.",
+    "The output agrees with what I expected.",
+    "The second run confirms the first.",
+    "Both prints fit together.",
+    "Good, the session gives the same by another path.",
+    "No surprise there.",
+    "The interpreter is happy, and so am I.",
 )
 
 
@@ -65,10 +100,14 @@ def remarks_on(value: Fraction) -> Iterator[str]:
     number = abs(value.numerator)
     if value.denominator > 1:
         low = math.floor(value)
-        yield (f"As a decimal it is {float(value):.5f}, between {low} and {low + 1}, and in lowest terms because the "
-               f"denominator is ${product_text(value.denominator)}$ while the numerator is ${product_text(number)}$.")
-        yield (f"Reducing: {value.numerator} and {value.denominator} have gcd {math.gcd(number, value.denominator)}, so no "
-               f"further cancellation is possible.")
+        yield (
+            f"As a decimal it is {float(value):.5f}, between {low} and {low + 1}, and in lowest terms because the "
+            f"denominator is ${product_text(value.denominator)}$ while the numerator is ${product_text(number)}$."
+        )
+        yield (
+            f"Reducing: {value.numerator} and {value.denominator} have gcd {math.gcd(number, value.denominator)}, so "
+            "no further cancellation is possible."
+        )
         return
     if number > 1:
         primes = factorisation(number)
@@ -83,7 +122,8 @@ def remarks_on(value: Fraction) -> Iterator[str]:
         yield f"It happens to be a perfect square, ${root}^2$."
     else:
         yield f"It lies between the squares ${root}^2 = {root * root}$ and ${root + 1}^2 = {(root + 1) ** 2}$."
-    yield f"Binary, for what it is worth: {number:b}, which has {number.bit_count()} ones, so it is {'odd' if number % 2 else 'even'}."
+    parity = "odd" if number % 2 else "even"
+    yield f"Binary, for what it is worth: {number:b}, which has {number.bit_count()} ones, so it is {parity}."
 
 
 def reasoning(rng: random.Random, problem: Problem, way: str, effort: str) -> str:
@@ -102,8 +142,13 @@ def reasoning(rng: random.Random, problem: Problem, way: str, effort: str) -> st
 def final_text(rng: random.Random, problem: Problem, way: str | None = None) -> str:
     """What the reader sees: a sentence, the way where one is given, and the boxed answer."""
     conclusion = f"{rng.choice(LEADS)} {problem.conclusion}."
-    boxed = rng.choice((f"$$\\boxed{{{problem.answer}}}$$", f"\\[\n\\boxed{{{problem.answer}}}\n\\]",
-                        f"**Answer:** $\\boxed{{{problem.answer}}}$"))
+    boxed = rng.choice(
+        (
+            f"$$\\boxed{{{problem.answer}}}$$",
+            f"\\[\n\\boxed{{{problem.answer}}}\n\\]",
+            f"**Answer:** $\\boxed{{{problem.answer}}}$",
+        )
+    )
     return "\n\n".join([*([way] if way else []), conclusion, boxed])
 
 
@@ -124,20 +169,16 @@ class Session:
 def call_turns(rng: random.Random, session: Session, code: str, thought: str | None) -> list[Message]:
     """An assistant message that calls Python, and the tool message with the true output."""
     call = call_identifier(rng)
-    arguments = {"code": code}
+    arguments = json.dumps({"code": code}, ensure_ascii=False)
     return [
         {
             "role": "assistant",
             "content": "",
             "reasoning_content": thought,
-            "tool_calls": [{"id": call, "type": "function", "function": {"name": TOOL_NAME, "arguments": dumped(arguments)}}],
+            "tool_calls": [{"id": call, "type": "function", "function": {"name": TOOL_NAME, "arguments": arguments}}],
         },
         {"role": "tool", "name": TOOL_NAME, "tool_call_id": call, "content": session.run(code)},
     ]
-
-
-def dumped(arguments: dict[str, Any]) -> str:
-    return json.dumps(arguments, ensure_ascii=False)
 
 
 def with_tool(rng: random.Random, problem: Problem, effort: str) -> list[Message]:
@@ -149,7 +190,9 @@ def with_tool(rng: random.Random, problem: Problem, effort: str) -> list[Message
         thought += "\n\n" + " ".join(rng.sample(DOUBTS, 2))
     turns = call_turns(rng, session, problem.code, thought)
     if effort != "low":
-        turns += call_turns(rng, session, problem.check, f"{rng.choice(OPENINGS)} An independent check in the same session.")
+        turns += call_turns(
+            rng, session, problem.check, f"{rng.choice(OPENINGS)} An independent check in the same session."
+        )
     remarks = list(remarks_on(problem.value))
     closing = f"{rng.choice(AFTERTHOUGHTS)} {rng.choice(remarks)}" if effort != "low" else None
     return [*turns, {"role": "assistant", "content": final_text(rng, problem), "reasoning_content": closing}]
@@ -175,14 +218,19 @@ def exhaustive(rng: random.Random, characters: int) -> Problem:
         if rest == 0:
             hits.append(number)
         mark = f" <- hit number {len(hits)}" if rest == 0 else ""
-        lines.append(rng.choice(forms).format(n=number, a=shift, b=constant, v=value, q=quotient, m=modulus, r=rest, mark=mark))
+        lines.append(
+            rng.choice(forms).format(n=number, a=shift, b=constant, v=value, q=quotient, m=modulus, r=rest, mark=mark)
+        )
         length += len(lines[-1]) + 1
     listed = f"the first ones are {', '.join(map(str, hits[:5]))}" if hits else "none occurs"
     return Problem(
         f"For how many positive integers $n \\le {number}$ is $n^2 + {shift}n + {constant}$ divisible by {modulus}?",
-        Fraction(len(hits)), f"exactly {len(hits)} of the {number} candidates work, and {listed}",
-        ("I will simply go through all cases in order and mark the hits.\n" + "\n".join(lines),
-         f"Only $n$ modulo {modulus} matters, and the quadratic has at most two roots there."),
+        Fraction(len(hits)),
+        f"exactly {len(hits)} of the {number} candidates work, and {listed}",
+        (
+            "I will simply go through all cases in order and mark the hits.\n" + "\n".join(lines),
+            f"Only $n$ modulo {modulus} matters, and the quadratic has at most two roots there.",
+        ),
         f"print(sum((n * n + {shift} * n + {constant}) % {modulus} == 0 for n in range(1, {number} + 1)))",
         f"print([n for n in range(1, {modulus} + 1) if (n * n + {shift} * n + {constant}) % {modulus} == 0])",
     )

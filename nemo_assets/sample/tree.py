@@ -62,7 +62,7 @@ class SourceFile:
     split: str
     path: str
     entries: list[Entry] = field(default_factory=list)
-    compact: bool = False                 # no blanks after `,` and `:`, as some of the real files have it
+    compact: bool = False  # no blanks after `,` and `:`, as some of the real files have it
     ends_with_newline: bool = True
 
     @property
@@ -95,7 +95,7 @@ class SourceFile:
 
 
 def truth(files: list[SourceFile], seed: int) -> Record:
-    """What was planted where, in the shape of TRUTH.json. Rows are 0-based; files are paths from the top of the tree."""
+    """What was planted where, as in TRUTH.json. Rows are 0-based; files are paths from the top of the tree."""
     where = {id(entry): (file, row) for file, row, entry in entries_of(files)}
 
     def place(entry: Entry | None) -> Record | None:
@@ -140,6 +140,7 @@ ABOUT = {
     "code": "the drop code; null for a kept record, whose kind names what is odd about it",
     "of": "the row this one was made from; of a removed row and its `of` exactly one survives, whichever comes first",
     "records": "physical records per file",
-    "rendered_from": "per Parquet file, for each row the Math-v2 row that it renders, null where it renders none as it is",
+    "rendered_from": "per Parquet file, for each row the Math-v2 row whose messages it renders, null where it renders "
+    "none",
     "unlisted": "records that are not listed are sound and no duplicates of each other",
 }

@@ -65,13 +65,13 @@ def load_checkpoint(model: str, revision: str | None, device: str | None) -> Loa
         UserError: the extra is not installed, the model is not there, is not what `revision` says, has no fast
             tokenizer, or would be dequantised to several times its size.
     """
+    directory_digest = _require_directory_revision(model, revision)
     require_extra()
     import torch
 
     from nemo_assets.scoring.forward import packs_rows
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    directory_digest = _require_directory_revision(model, revision)
     tokenizer = _load_tokenizer(model, None if directory_digest else revision)
     loaded = _load_weights(model, None if directory_digest else revision, device)
     packed = packs_rows(loaded)

@@ -1,0 +1,1 @@
+"""Tests of reading from and publishing to the Hub, and the Hub they talk to."""

@@ -1,0 +1,172 @@
+"""Scores against plain forward passes of transformers, one row at a time, labels -100 outside the loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+
+import pytest
+
+from nemo_assets_tests.scoring.texts import conversation, made_up_rows, message, score_input, sentence
+
+torch = pytest.importorskip("torch", reason="scoring tests need PyTorch: pip install -e '.[score]'")
+
+from nemo_assets.harmony.identity import sha1_text_id  # noqa: E402
+from nemo_assets.harmony.spans import loss_spans_of_text  # noqa: E402
+from nemo_assets.scoring.engine import ScoringError  # noqa: E402
+from nemo_assets.scoring.nll import score_rows  # noqa: E402
+
+LIMITS = {"max_length": 1024, "token_budget": 500, "batch_size": 16}
+
+
+def oracle(row, loaded):
+    """(nll_mean, scored tokens) of a row from transformers' own loss and the model's own attention."""
+    encoded = loaded.tokenizer(row.text, add_special_tokens=False, return_offsets_mapping=True)
+    spans = loss_spans_of_text(row.text, row.loss_mode, row.loss_terminators)
+    labels = [
+        token if at and end > start and any(a <= start < b for a, b in spans) else -100
+        for at, (token, (start, end)) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True))
+    ]
+    ours = loaded.model.config._attn_implementation
+    loaded.model.set_attn_implementation("eager")
+    try:
+        with torch.inference_mode():
+            loss = loaded.model(
+                input_ids=torch.tensor([encoded["input_ids"]]), labels=torch.tensor([labels]), use_cache=False
+            ).loss
+    finally:
+        loaded.model.set_attn_implementation(ours)
+    return loss.item(), sum(label != -100 for label in labels)
+
+
+@pytest.mark.parametrize(("family", "packs"), [("llama", True), ("gpt_oss", True), ("bloom", False)])
+def test_scores_are_those_of_a_plain_forward_pass_per_row(tiny_model, family, packs):
+    loaded = tiny_model(family)
+    rows = made_up_rows(24)
+    scores = score_rows(rows, loaded, **LIMITS)
+
+    assert loaded.packs_rows == packs
+    assert [score.id for score in scores] == [row.id for row in rows]
+    for row, score in zip(rows, scores, strict=True):
+        nll_mean, count = oracle(row, loaded)
+        assert (score.status, score.completion_token_count, score.straddlers) == ("ok", count, 0)
+        assert score.nll_mean == pytest.approx(nll_mean, abs=1e-4)
+        assert score.nll_sum == pytest.approx(score.nll_mean * count)
+        assert score.ppl == pytest.approx(math.exp(score.nll_mean))
+        assert score.text_sha1 == sha1_text_id(row.text)
+        assert not score.truncated
+        assert score.reason is None
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_oss"])
+def test_scores_do_not_depend_on_order_or_company(tiny_model, family):
+    loaded = tiny_model(family)
+    rows = made_up_rows(24)
+    together = {score.id: score.nll_sum for score in score_rows(rows, loaded, **LIMITS)}
+    shuffled = random.Random(5).sample(rows, len(rows))
+    reordered = {score.id: score.nll_sum for score in score_rows(shuffled, loaded, **LIMITS)}
+    assert reordered == together  # the plan is the same, so every bit is
+
+    alone = {row.id: score_rows([row], loaded, **LIMITS)[0].nll_sum for row in rows}
+    assert alone == pytest.approx(together, abs=1e-3)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_oss"])
+def test_a_changed_prompt_changes_its_own_row_and_no_other(tiny_model, family):
+    loaded = tiny_model(family)
+    rows = made_up_rows(8)
+    changed = score_input("row-3", rows[3].text.replace("<|message|>", "<|message|>two ", 1), rows[3].loss_mode)
+    before = score_rows(rows, loaded, **LIMITS)
+    after = score_rows([*rows[:3], changed, *rows[4:]], loaded, **LIMITS)
+    moved = [abs(a.nll_mean - b.nll_mean) for a, b in zip(before, after, strict=True)]
+    assert moved[3] > 1e-3
+    assert max(moved[:3] + moved[4:]) < 1e-4
+
+
+def test_the_mask_decides_what_is_scored(tiny_model):
+    loaded = tiny_model("llama")
+    text = conversation("why ?", "so we add", "two") + conversation("and then ?", "we add", "three dogs")
+    everything, last, ended = (
+        score_rows([row], loaded, **LIMITS)[0]
+        for row in (
+            score_input("a", text, "assistant_all"),
+            score_input("b", text, "assistant_last"),
+            score_input("c", text, "assistant_all", loss_terminators=True),
+        )
+    )
+    assert 0 < last.completion_token_count < everything.completion_token_count
+    assert ended.completion_token_count == everything.completion_token_count + 4  # four assistant messages
+    tokens = len(loaded.tokenizer(text)["input_ids"])
+    assert {score.completion_token_count + score.prompt_token_count for score in (everything, last, ended)} == {tokens}
+
+
+def test_a_row_whose_text_does_not_give_its_mask_is_refused(tiny_model):
+    loaded = tiny_model("llama")
+    good, other = made_up_rows(2)
+    bad = dataclasses.replace(good, id="bad", mask_sha1=other.mask_sha1)
+    score, refused = score_rows([good, bad], loaded, **LIMITS)
+    assert score.status == "ok"
+    assert (refused.status, refused.nll_mean, refused.nll_sum, refused.ppl) == ("mask_mismatch", None, None, None)
+    assert refused.completion_token_count == 0
+    assert good.mask_sha1 in refused.reason
+    assert other.mask_sha1 in refused.reason
+
+
+def test_a_row_without_scored_tokens_has_no_nll(tiny_model):
+    score = score_rows([score_input("a", message("user", "hello"))], tiny_model("llama"), **LIMITS)[0]
+    assert (score.status, score.nll_mean, score.nll_sum, score.ppl) == ("no_scored_tokens", None, None, None)
+    assert score.completion_token_count == 0
+
+
+def test_context_is_dropped_from_the_left_at_a_message(tiny_model):
+    loaded = tiny_model("llama")
+    words = random.Random(2)
+    kept = conversation("and then ?", "we add", "three dogs")
+    long = "".join(message("user", sentence(words, 20)) for _ in range(3)) + kept
+    room = len(loaded.tokenizer(kept)["input_ids"])
+
+    (score,) = score_rows([score_input("a", long)], loaded, max_length=room, token_budget=500, batch_size=4)
+    (expected,) = score_rows([score_input("b", kept)], loaded, **LIMITS)
+    assert score.truncated
+    assert score.nll_sum == pytest.approx(expected.nll_sum, abs=1e-4)
+    assert score.completion_token_count == expected.completion_token_count
+    assert score.prompt_token_count + score.completion_token_count <= room
+
+
+def test_the_terminator_after_the_last_scored_token_gives_way_before_any_context(tiny_model):
+    loaded = tiny_model("llama")
+    row = score_input("a", conversation("and then ?", "we add", "three dogs"))
+    room = len(loaded.tokenizer(row.text)["input_ids"]) - 1
+    (score,) = score_rows([row], loaded, max_length=room, token_budget=500, batch_size=4)
+    (whole,) = score_rows([row], loaded, **LIMITS)
+    assert not score.truncated
+    assert score.nll_sum == pytest.approx(whole.nll_sum, abs=1e-4)
+
+
+def test_a_completion_beyond_max_length_is_not_scored(tiny_model):
+    row = score_input("a", conversation("and then ?", "we add", "three dogs"))
+    (score,) = score_rows([row], tiny_model("llama"), max_length=12, token_budget=500, batch_size=4)
+    assert (score.status, score.nll_mean, score.completion_token_count) == ("too_long", None, 0)
+    assert "12 tokens" in score.reason
+
+
+def test_a_bos_the_tokenizer_adds_is_context(tiny_model):
+    loaded = tiny_model("llama")
+    bos = loaded.tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    with_bos = dataclasses.replace(loaded, prefix_ids=(bos,))
+    rows = made_up_rows(3)
+    for plain, prefixed in zip(score_rows(rows, loaded, **LIMITS), score_rows(rows, with_bos, **LIMITS), strict=True):
+        assert prefixed.completion_token_count == plain.completion_token_count
+        assert prefixed.prompt_token_count == plain.prompt_token_count + 1
+        assert prefixed.nll_sum != pytest.approx(plain.nll_sum, abs=1e-4)
+
+
+def test_a_model_that_gives_no_number_is_an_error(tiny_model_directory):
+    from nemo_assets.scoring.model import load_checkpoint
+
+    broken = load_checkpoint(str(tiny_model_directory("llama")), None, "cpu")
+    with torch.no_grad():
+        broken.model.get_output_embeddings().weight.fill_(math.nan)
+    with pytest.raises(ScoringError, match="row-0 an NLL of nan"):
+        score_rows(made_up_rows(1), broken, **LIMITS)
