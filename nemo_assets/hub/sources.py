@@ -10,7 +10,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
 from urllib.parse import quote
 
 from nemo_assets.errors import UserError
@@ -52,6 +52,9 @@ class Source(Protocol):
 
     def fetch(self, file: SourceFile, revision: str, destination: Path) -> str:
         """Put `file` at `destination`, verified; the hex sha256 of its bytes. It appears whole or not at all."""
+
+    def open(self, file: SourceFile, revision: str) -> BinaryIO:
+        """The file as a seekable stream, so that its head can be read without fetching all of it."""
 
     def url(self, path: str, revision: str) -> str:
         """Where a person can look at the file."""
@@ -99,6 +102,13 @@ class HubSource:
         remote = RemoteFile(self.repo_id, file.path, revision, file.size, file.sha256, file.blob_id)
         with self.hub.explained(self.repo_id, revision):
             return download(self.hub, remote, destination)
+
+    def open(self, file: SourceFile, revision: str) -> BinaryIO:
+        from huggingface_hub import HfFileSystem
+
+        with self.hub.explained(self.repo_id, revision):
+            files = HfFileSystem(endpoint=self.hub.endpoint, token=self.hub.token)
+            return cast(BinaryIO, files.open(f"datasets/{self.repo_id}@{revision}/{file.path}", "rb"))
 
     def url(self, path: str, revision: str) -> str:
         return f"{self.hub.endpoint}/datasets/{self.repo_id}/blob/{revision}/{quote(path)}"
@@ -157,6 +167,9 @@ class DirectorySource:
         finally:
             temporary.unlink(missing_ok=True)
         return sha256
+
+    def open(self, file: SourceFile, revision: str) -> BinaryIO:
+        return (self._directory() / file.path).open("rb")
 
     def url(self, path: str, revision: str) -> str:
         return (self._directory() / path).absolute().as_uri()

@@ -74,18 +74,21 @@ class Written:
     messages: Sequence[Any]
     template: str
     tags: tuple[str, ...]
+    fault: str | None = None
 
 
 def row_of(
-    record: Mapping[str, Any], tags: Sequence[str], file: SourceFileRef, adapt: Adapter, number: int, offset: int | None
+    record: Mapping[str, Any], tags: Sequence[str], file: SourceFileRef, adapt: Adapter, number: int, offset: int | None,
+    keep: frozenset[str] = frozenset(),
 ) -> tuple[Row, tuple[str, str] | None]:
     """The canonical row of a record, and its tools catalog entry (id, canonical JSON) if it has tools.
 
-    Raises Rejected with a drop code and evidence where the record becomes no row.
+    `keep` names drop codes, of invalid_harmony and empty_completion, that only lower the row's quality flag instead,
+    as far as there is text to keep. Raises Rejected with a drop code and evidence where the record becomes no row.
     """
     split = file.split
     draft = adapt(record, split)
-    written = _write(draft, split)
+    written = _write(draft, split, keep)
     tools = catalog_entry(draft.tools_field)
     content = content_sha1(written.turns)
     mode, terminators = split.source.loss_mode, split.source.loss_terminators
@@ -114,8 +117,8 @@ def row_of(
         "meta_problem_id": None,
         "meta_reasoning": None,
         "meta_capability_target": None,
-        "quality_valid_harmony": True,
-        "quality_completion_nonempty": True,
+        "quality_valid_harmony": written.fault != "invalid_harmony",
+        "quality_completion_nonempty": written.fault != "empty_completion",
         "quality_has_tool": any(turn.tool or turn.role == "tool" for turn in written.turns),
         "quality_valid_tool_schema": _calls_satisfy_schemas(written.turns, draft.tools),
         "quality_is_duplicate": False,
@@ -160,30 +163,34 @@ def unique_id(uuid: str, content: str) -> str:
     return f"{uuid}-{content[:12]}"
 
 
-def _write(draft: Draft, split: Split) -> Written:
+def _write(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     """Render the draft, or check its ready-made text."""
     if draft.text is not None:
         messages = parse_harmony(draft.text)
         check = check_text(messages)
-        if check.fatal:
+        if check.fatal and check.fatal not in keep:
             raise Rejected(check.fatal, **check.evidence)
-        nul = ("nul",) if "\0" in draft.text else ()
-        return Written(draft.text, turns_of_parsed(messages), messages, split.source.template, (*check.tags, *nul))
-    _require_completion(draft.turns)
+        tags = (*check.tags, "nul") if "\0" in draft.text else check.tags
+        return Written(draft.text, turns_of_parsed(messages), messages, split.source.template, tags, check.fatal)
+    fault = _completion_fault(draft.turns)
+    if fault and fault.code not in keep:
+        raise fault
     name = draft.template or split.source.template
     conversation = Conversation(draft.turns, draft.tools, draft.effort)  # type: ignore[arg-type]
     _require_no_special_token_in_names(draft.turns)
     rendered = render_conversation(conversation, name)
-    return Written(rendered.text, draft.turns, rendered.messages, name, TEMPLATES[name].tags(conversation))
+    code = fault.code if fault else None
+    return Written(rendered.text, draft.turns, rendered.messages, name, TEMPLATES[name].tags(conversation), code)
 
 
-def _require_completion(turns: Sequence[Turn]) -> None:
+def _completion_fault(turns: Sequence[Turn]) -> Rejected | None:
     bodies = [turn.body for turn in turns if turn.role == "assistant"]
     if not bodies:
-        raise Rejected("empty_completion", reason="no_assistant_turn", turns=len(turns))
+        return Rejected("empty_completion", reason="no_assistant_turn", turns=len(turns))
     # A call without arguments has a body of `{}` and still says something: which tool.
     if not any(turn.is_call for turn in turns) and not any(c.isalnum() for body in bodies for c in body):
-        raise Rejected("empty_completion", reason="no_letter_or_digit", characters=sum(map(len, bodies)))
+        return Rejected("empty_completion", reason="no_letter_or_digit", characters=sum(map(len, bodies)))
+    return None
 
 
 def _require_no_special_token_in_names(turns: Sequence[Turn]) -> None:

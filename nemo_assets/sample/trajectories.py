@@ -41,14 +41,14 @@ DOUBTS = (
     "Could the wording mean something else? The other reading would leave a number in the text unused, so no.",
     "Units: everything was in the same unit from the start, nothing to convert.",
     "Plugging the result back into the first condition works, which rules out a sign slip.",
-    "An extreme case helps: if the second number were zero the formula would collapse as it should.",
+    "Nothing was rounded on the way, so the result is exact.",
     "Let me estimate roughly: the order of magnitude agrees with the result.",
     "I was tempted to round in the middle; keeping fractions to the end avoids that.",
     "Doubling one of the inputs would change the answer in the direction one expects.",
     "Is any solution lost when dividing? The divisor is not zero, fine.",
     "Nothing here depends on the names, so a relabelling cannot change it.",
     "If the question had asked for the complement the answer would differ; it does not ask for that.",
-    "The statement says exactly, not at least, and that is what was used.",
+    "Let me not mix up what is given with what is asked for; both are as I noted them.",
 )
 CLOSINGS = (
     "That settles it.",

@@ -57,28 +57,29 @@ class ModalEngine:
         require_modal()
         shards = plan_shards(rows, checkpoint, limits, self.shard_rows)
         volume = _existing_volume(self.volume_name)
-        measured = [MEASURED_SCHEMA.empty_table()]
-        with track(f"scoring under {checkpoint.name}", rows.num_rows) as meter:
-            missing = []
-            finished = _names_under(volume, "out", shards)
-            for shard in shards:
-                if shard.name in finished:
-                    meter.advance(shard.rows.num_rows)
-                else:
-                    missing.append(shard)
-            if missing:
-                _upload(volume, missing)
-                scorer = self._scorer(checkpoint, limits)
-                with _Calls(self.calls_file, missing, scorer) as calls:
-                    while calls.unfinished:
-                        for shard in calls.newly_finished():
-                            meter.advance(shard.rows.num_rows)
-                        if calls.unfinished:
-                            time.sleep(self.poll_seconds)
-        measured += [require_scores_of(shard, _read(volume, shard)) for shard in shards]
+        self._score_missing(volume, shards, checkpoint, limits)
+        measured = [MEASURED_SCHEMA.empty_table(), *(_read_scores(volume, shard) for shard in shards)]
         _require_one_revision(measured)
         self.calls_file.unlink(missing_ok=True)
         return with_checkpoint(pa.concat_tables(measured), checkpoint.name)
+
+    def _score_missing(self, volume: Any, shards: Sequence[Shard], checkpoint: CheckpointRef, limits: Limits) -> None:
+        """Have every shard scored whose scores are not on the volume yet, and wait for them."""
+        finished = _names_under(volume, "out", shards)
+        missing = [shard for shard in shards if shard.name not in finished]
+        if not missing:
+            return
+        scorer = self._scorer(checkpoint, limits)
+        _upload(volume, missing)
+        with (
+            track(f"scoring under {checkpoint.name}", sum(shard.rows.num_rows for shard in missing)) as meter,
+            _Calls(self.calls_file, missing, scorer) as calls,
+        ):
+            while calls.unfinished:
+                for shard in calls.newly_finished():
+                    meter.advance(shard.rows.num_rows)
+                if calls.unfinished:
+                    time.sleep(self.poll_seconds)
 
     def _scorer(self, checkpoint: CheckpointRef, limits: Limits) -> Any:
         """The deployed class, bound to the checkpoint."""
@@ -275,8 +276,8 @@ def _upload(volume: Any, shards: Sequence[Shard]) -> None:
             meter.advance(1)
 
 
-def _read(volume: Any, shard: Shard) -> pa.Table:
-    return pq.read_table(pa.BufferReader(b"".join(volume.read_file(shard.output_path))))
+def _read_scores(volume: Any, shard: Shard) -> pa.Table:
+    return require_scores_of(shard, pq.read_table(pa.BufferReader(b"".join(volume.read_file(shard.output_path)))))
 
 
 def _require_one_revision(measured: Sequence[pa.Table]) -> None:

@@ -84,7 +84,10 @@ def require_scores_of(shard: Shard, scores: pa.Table) -> pa.Table:
     pairs = _pairs(scores.column("id").to_pylist(), scores.column("text_sha1").to_pylist())
     expected = _pairs(shard.rows.column("id").to_pylist(), shard.text_sha1s)
     if list(pairs) != list(expected):
-        raise ScoringError(f"{shard.output_path} does not hold the scores of the {shard.rows.num_rows} rows sent")
+        raise ScoringError(
+            f"{shard.output_path} does not hold the scores of the {shard.rows.num_rows} rows sent; "
+            "remove it from the volume and score again"
+        )
     return scores.cast(MEASURED_SCHEMA)
 
 

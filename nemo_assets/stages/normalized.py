@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,13 @@ class Piece:
     file: SourceFileRef
     blob: Path
     staging: Staging
+    keep: frozenset[str]
 
 
-def normalize(split: Split, store: Store, workers: int = 1, unit_bytes: int = UNIT_BYTES) -> Manifest:
-    """Write one canonical row, or one rejection, for every record of `split`.
+def normalize(
+    split: Split, store: Store, workers: int = 1, unit_bytes: int = UNIT_BYTES, keep: frozenset[str] = frozenset()
+) -> Manifest:
+    """Write one canonical row, or one rejection, for every record of `split`; `keep` as in `records.rows.row_of`.
 
     Work units already finished under the same inputs, code and settings are reused. Output bytes do not depend on
     `workers`.
@@ -55,7 +58,7 @@ def normalize(split: Split, store: Store, workers: int = 1, unit_bytes: int = UN
         UserError: a file cannot be read as what its name says.
     """
     raw = store.current(Stage.RAW, split.key)
-    basis = normalize_basis(split, raw, unit_bytes)
+    basis = normalize_basis(split, raw, unit_bytes, keep)
     current = store.find_current(Stage.NORMALIZED, split.key, basis)
     if current is not None:
         return current
@@ -64,7 +67,7 @@ def normalize(split: Split, store: Store, workers: int = 1, unit_bytes: int = UN
     with store.staging(Stage.NORMALIZED, split.key, basis) as staging:
         refs = [SourceFileRef(split, file["path"], file["content_id"], file["revision"]) for file in files]
         pieces = [
-            Piece(n, extents[n], refs[extents[n].file], store.root / files[extents[n].file]["blob"], staging)
+            Piece(n, extents[n], refs[extents[n].file], store.root / files[extents[n].file]["blob"], staging, keep)
             for n in staging.missing(range(len(extents)))
         ]
         label = f"normalized {split.key}"
@@ -74,10 +77,14 @@ def normalize(split: Split, store: Store, workers: int = 1, unit_bytes: int = UN
         return staging.commit(counters=counters, details={"repo": split.repo, "files": [f["path"] for f in files]})
 
 
-def normalize_basis(split: Split, raw: Manifest, unit_bytes: int = UNIT_BYTES) -> Basis:
+def normalize_basis(
+    split: Split, raw: Manifest, unit_bytes: int = UNIT_BYTES, keep: frozenset[str] = frozenset()
+) -> Basis:
     """The raw bytes, where they were first seen, the recipe of the split and the cut into units."""
     revisions = digest([file["revision"] for file in raw.details["files"]])
     settings = {"recipe": normalize_recipe(split), "revisions": revisions, "unit_bytes": str(unit_bytes)}
+    if keep:
+        settings["keep"] = ",".join(sorted(keep))
     return Basis({"raw": raw.data_version}, settings)
 
 
@@ -173,7 +180,7 @@ def _line_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
     extent = piece.extent
     for number, offset, line in lines_of(piece.blob, extent):
         read = functools.partial(parse_record, line)
-        yield _outcome(read, piece.file, adapt, number, offset, line)
+        yield _outcome(read, piece, adapt, number, offset, line)
 
 
 def _parquet_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
@@ -184,14 +191,17 @@ def _parquet_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
             columns = {name: _as_bytes(column) for name, column in zip(file.schema_arrow.names, file.read_row_group(group).columns, strict=True)}
             for values in zip(*(column.to_pylist() for column in columns.values()), strict=True):
                 read = functools.partial(_decoded, dict(zip(columns, values, strict=True)))
-                yield _outcome(read, piece.file, adapt, number, None, None)
+                yield _outcome(read, piece, adapt, number, None, None)
                 number += 1
 
 
-def _outcome(read: Any, file: SourceFileRef, adapt: Adapter, number: int, offset: int | None, raw: bytes | None) -> _Outcome:
+def _outcome(
+    read: Callable[[], tuple[dict[str, Any], list[str]]], piece: Piece, adapt: Adapter, number: int, offset: int | None, raw: bytes | None
+) -> _Outcome:
+    file = piece.file
     try:
         record, tags = read()
-        row, tools = row_of(record, tags, file, adapt, number, offset)
+        row, tools = row_of(record, tags, file, adapt, number, offset, piece.keep)
     except Rejected as rejection:
         return _Outcome(None, _rejection(rejection, file, number, offset, raw))
     except STRUCTURE_ERRORS as error:

@@ -7,6 +7,7 @@ is made (`hub.targets`), the wording of the card (`hub.card`).
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,7 +222,8 @@ def _commit(split: Split, catalog: Catalog, target: Target, repo: str, release: 
     """Commit the release on top of whatever the repo holds by then; other splits' releases stay as they are."""
     record_path = f"lineage/{split.name}.json"
     record = msgspec.json.format(msgspec.json.encode(release, order="sorted"), indent=1)
-    for _ in range(COMMIT_ATTEMPTS):
+    for attempt in range(COMMIT_ATTEMPTS):
+        time.sleep(min(10.0, 0.1 * (2**attempt - 1)))  # the head that the Hub names may lag behind what it enforces
         head = target.head(repo)
         there = target.paths(repo, head) if head else {}
         records = _records(target, repo, head, there) | {split.name: release}

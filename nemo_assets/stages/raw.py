@@ -9,7 +9,7 @@ import fnmatch
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -119,7 +119,7 @@ def _fetch_heads(found: SplitFiles, source: Source, store: Store, records: int) 
         blob.parent.mkdir(parents=True, exist_ok=True)
         with source.open(file, found.revision) as stream:
             if file.path.endswith(".parquet"):
-                taken = _copy_parquet_head(stream, blob, records)
+                taken = _copy_parquet_head(stream, blob, records, file.path)
             else:
                 taken = _copy_lines_head(stream, blob, records)
         records -= taken
@@ -132,8 +132,8 @@ def _copy_lines_head(stream: Iterable[bytes], blob: Path, records: int) -> int:
     return len(lines)
 
 
-def _copy_parquet_head(stream: object, blob: Path, records: int) -> int:
-    with open_parquet(stream, blob) as file:
+def _copy_parquet_head(stream: BinaryIO, blob: Path, records: int, name: str) -> int:
+    with open_parquet(stream, name) as file:
         batches = file.iter_batches(batch_size=records)
         first = list(itertools.islice(batches, 1))
         table = pa.Table.from_batches(first, schema=file.schema_arrow).slice(0, records)

@@ -19,6 +19,7 @@ from nemo_assets.progress import track
 from nemo_assets.storage.parquet import open_parquet
 
 UNIT_BYTES = 64 << 20  # of input: a few seconds of work, so that a kill loses little and 128 cores are kept busy
+WORTH_PROCESSES = 3  # units: starting a process costs about as much as a unit
 _CHUNK = 4 << 20
 
 Work = TypeVar("Work")
@@ -88,7 +89,7 @@ def run_units(
 ) -> Iterator[Result]:
     """Results of `work` for every unit, in order; progress advances by `size(unit)` as each is done.
 
-    One worker, or one unit, runs here: starting processes costs about a second each.
+    One worker, or few units, run here.
     """
     with track(label, sum(map(size, units)), unit) as meter:
         for each, result in zip(units, _results(work, units, min(workers, len(units))), strict=True):
@@ -97,7 +98,7 @@ def run_units(
 
 
 def _results(work: Callable[[Work], Result], units: Sequence[Work], workers: int) -> Iterable[Result]:
-    if workers <= 1:
+    if workers <= 1 or len(units) < WORTH_PROCESSES:
         yield from map(work, units)
         return
     # spawn: threads of polars and pyarrow do not survive a fork.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 import pyarrow as pa
@@ -88,13 +88,13 @@ def read_batches(paths: Iterable[Path], columns: Sequence[str] | None = None, ro
                 yield pa.Table.from_batches([batch])
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """A Parquet file for reading; raises UserError naming the file if it is none."""
+def open_parquet(source: Path | BinaryIO, name: Path | str = "") -> pq.ParquetFile:
+    """A Parquet file or stream for reading; raises UserError naming it if it is none."""
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(source)
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as Parquet ({reason}). Fetch it again or repair it at the source.") from None
+        raise UserError(f"{name or source}: cannot be read as Parquet ({reason}). Fetch it again or repair it at the source.") from None
 
 
 def scan(paths: Sequence[Path], schema: pa.Schema) -> pl.LazyFrame:

@@ -1,0 +1,1 @@
+"""Code that runs on Modal. Thin shells: what they do is in `nemo_assets`."""

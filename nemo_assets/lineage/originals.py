@@ -1,0 +1,132 @@
+"""The record as it stands in its source file, byte for byte.
+
+A record_uid is made from the content of the file among other things, so the right blob is recognised by computing the
+uid again: an entry made before its file changed still finds the file it was made from, as long as that is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from nemo_assets.catalog import Split
+from nemo_assets.lineage.entries import Entry, has_uid
+from nemo_assets.records.rows import SourceFileRef
+from nemo_assets.records.schema import REJECTED_SCHEMA
+from nemo_assets.storage import Stage, Store
+from nemo_assets.storage.parquet import open_parquet, scan
+
+_BATCH_ROWS = 256  # a Parquet row is reached by reading on in its row group, a little at a time
+
+
+@dataclass(frozen=True)
+class Original:
+    """One record. `line`: the bytes of a JSONL line without its line end; `parquet_row`: its values written as JSON."""
+
+    form: Literal["line", "parquet_row"]
+    data: bytes
+
+    @property
+    def text(self) -> str | None:
+        """The record as text, or None where it is no valid UTF-8."""
+        try:
+            return self.data.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def as_json(self) -> dict[str, Any]:
+        """`text`, or `base64` and `lossy_text` where the bytes are no UTF-8."""
+        text = self.text
+        told: dict[str, Any] = {"form": self.form, "bytes": len(self.data), "text": text}
+        if text is None:
+            told["base64"] = base64.b64encode(self.data).decode("ascii")
+            told["lossy_text"] = self.data.decode(errors="replace")
+        return told
+
+
+@dataclass(frozen=True)
+class SourceBlob:
+    """The source file of an entry: its local copy (None if gone), what names its content, and where it is published."""
+
+    path: Path | None
+    content_id: str | None
+    revision: str | None
+    url: str | None
+
+
+def find_blob(entry: Entry, split: Split, store: Store) -> SourceBlob:
+    """The file an entry was made from: the current one, or an earlier one that is still there."""
+    raw = store.find(Stage.RAW, entry.partition)
+    for file in raw.details["files"] if raw else []:
+        if file["path"] == entry.source_file and _is_of(entry, split, file["content_id"]):
+            path = store.root / file["blob"]
+            return SourceBlob(path if path.is_file() else None, file["content_id"], file["revision"], file["url"])
+    for path in sorted((store.root / Stage.RAW / "blobs").glob("*")):
+        content_id = path.name.partition("-head-")[0]  # a sample is named after the whole file
+        if _is_of(entry, split, content_id):
+            return SourceBlob(path, content_id, None, None)
+    return SourceBlob(None, None, None, None)
+
+
+def _is_of(entry: Entry, split: Split, content_id: str) -> bool:
+    return SourceFileRef(split, entry.source_file, content_id, "").record_uid(entry.source_row) == entry.uid
+
+
+def read_original(entry: Entry, blob: SourceBlob, store: Store) -> Original | None:
+    """The record from its file, or as its rejection kept it; None where both are gone."""
+    if blob.path is None:
+        return _kept_by_rejection(entry, store)
+    if entry.source_offset is not None:
+        return Original("line", _line_at(blob.path, entry.source_offset))
+    values = _parquet_row(blob.path, entry.source_row)
+    return Original("parquet_row", json.dumps(values, ensure_ascii=False, default=_as_json).encode())
+
+
+def _line_at(path: Path, offset: int) -> bytes:
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        return stream.readline().removesuffix(b"\n")
+
+
+def _parquet_row(path: Path, row: int) -> dict[str, Any]:
+    with open_parquet(path) as file:
+        group = 0
+        while row >= (rows := file.metadata.row_group(group).num_rows):
+            row, group = row - rows, group + 1
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group]):
+            if row < batch.num_rows:
+                names, columns = batch.schema.names, batch.slice(row, 1).columns
+                return {name: _value(column) for name, column in zip(names, columns, strict=True)}
+            row -= batch.num_rows
+    raise ValueError(f"{path} has no row {row} in row group {group}")
+
+
+def _value(column: pa.Array) -> Any:
+    """The one value of a column; text that is no UTF-8 stays bytes."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        raw = column.cast(pa.large_binary())[0].as_py()
+        try:
+            return None if raw is None else raw.decode()
+        except UnicodeDecodeError:
+            return raw
+    return column[0].as_py()
+
+
+def _as_json(value: Any) -> Any:
+    """What JSON has no form for: bytes as base64, dates and decimals as text."""
+    return {"base64": base64.b64encode(value).decode("ascii")} if isinstance(value, bytes) else str(value)
+
+
+def _kept_by_rejection(entry: Entry, store: Store) -> Original | None:
+    normalized = store.find(Stage.NORMALIZED, entry.partition)
+    if entry.state != "rejected" or normalized is None:
+        return None
+    rejected = scan(store.paths(normalized, "rejected"), REJECTED_SCHEMA)
+    raw = rejected.filter(has_uid(entry.uid)).select(pl.col("raw")).collect()["raw"]
+    return Original("line", raw[0]) if raw.len() and raw[0] is not None else None

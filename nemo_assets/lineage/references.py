@@ -1,0 +1,179 @@
+"""From what a user types to one ledger entry.
+
+A reference is a row id, a record_uid (32 hex), a place `<dataset>:<split>:<file>:<row>`, an id qualified by its
+partition (`<slug>/<split>:<id>`), a uuid or problem id of the source, or the beginning of an id or record_uid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from nemo_assets.catalog import Catalog
+from nemo_assets.errors import UserError
+from nemo_assets.lineage.entries import Entry, entries_where, ledgers
+from nemo_assets.records.schema import ROW_SCHEMA
+from nemo_assets.storage import Stage, Store
+from nemo_assets.storage.parquet import scan
+
+SHORTEST_PREFIX = 6  # characters
+_LISTED = 10  # candidates in a message
+_MOST = 1_000  # matches read of one split: enough to say that a reference is ambiguous
+_HEX = re.compile(r"[0-9a-fA-F]+")
+
+
+class AmbiguousReferenceError(UserError):
+    """A reference names several records, and none of them alone is kept. `candidates` are all that were read."""
+
+    def __init__(self, reference: str, candidates: tuple[Entry, ...]) -> None:
+        kept = sum(entry.state == "kept" for entry in candidates)
+        lines = [f"  {e.record_uid}  {e.state:<8}  {e.id or '-'}  {e.place}" for e in candidates[:_LISTED]]
+        rest = len(candidates) - len(lines)
+        more = [f"  … and {rest} more"] if rest else []
+        head = f"{reference} names {len(candidates)} records, {kept} of them kept. Name one by its record_uid or place:"
+        super().__init__("\n".join([head, *lines, *more]))
+        self.candidates = candidates
+
+
+@dataclass(frozen=True)
+class Place:
+    """A record by where it lies; `file` is empty where the split has one file."""
+
+    partition: str
+    file: str
+    row: int
+
+
+@dataclass(frozen=True)
+class Name:
+    """Anything that is no place, within one partition if that was said."""
+
+    text: str
+    partition: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The entry a reference names, others that it fits too, and by what it was found."""
+
+    entry: Entry
+    also: tuple[Entry, ...]
+    matched_by: str
+
+
+def parse_reference(reference: str, catalog: Catalog) -> Place | Name:
+    """What a reference says. Raises UserError for an empty one, an unknown split and a row that is no number."""
+    text = reference.strip()
+    if not text:
+        raise UserError("The reference is empty. Give a row id, a record_uid or <dataset>:<split>:<file>:<row>.")
+    head, _, rest = text.partition(":")
+    if head in catalog.splits and rest:
+        return Name(rest, head)
+    slugs = {name: slug for slug, source in catalog.sources.items() for name in (slug, source.repo)}
+    split, colon, place = rest.partition(":")
+    if head not in slugs or not colon:
+        return Name(text)
+    file, _, row = place.rpartition(":")
+    if not (row.isascii() and row.isdecimal()):
+        raise UserError(f"{reference}: {row!r} is no row number. Write <dataset>:<split>:<file>:<row>, rows counted from 0.")
+    return Place(catalog.split(f"{slugs[head]}/{split}").key, file, int(row))
+
+
+def find_entry(reference: str, catalog: Catalog, store: Store) -> Found:
+    """The one record that `reference` names.
+
+    Where several match and exactly one is kept, that one is chosen. Raises AmbiguousReferenceError where that does not
+    decide, and UserError saying what was searched where nothing matches.
+    """
+    parsed = parse_reference(reference, catalog)
+    if isinstance(parsed, Place):
+        return Found(_entry_at(reference, parsed, store, catalog), (), "place")
+    frames = ledgers(catalog, store, [parsed.partition] if parsed.partition else None)
+    if not frames:
+        where = f" of {parsed.partition}" if parsed.partition else ""
+        raise UserError(f"{reference}: there is no ledger{where} yet. Materialise ledger{where} first.")
+    exact = entries_where(frames, _is_named(parsed.text), _MOST)
+    if exact:
+        return _chosen(reference, exact, "id" if exact[0].id == parsed.text else "record_uid")
+    related = _of_source_name(parsed.text, frames, store)
+    if related:
+        return _chosen(reference, related, "source uuid or problem id")
+    if len(parsed.text) >= SHORTEST_PREFIX:
+        begun = entries_where(frames, _begins_with(parsed.text), _MOST)
+        # Another id that begins alike is another record, whatever became of it.
+        if len({entry.id or entry.record_uid for entry in begun}) > 1:
+            raise AmbiguousReferenceError(reference, tuple(begun))
+        if begun:
+            return _chosen(reference, begun, "beginning of an id")
+    raise UserError(_not_found(reference, parsed, frames, catalog, store))
+
+
+def _entry_at(reference: str, place: Place, store: Store, catalog: Catalog) -> Entry:
+    store.current(Stage.LEDGER, place.partition)
+    frames = ledgers(catalog, store, [place.partition])
+    frame = frames[place.partition]
+    counts = dict(frame.group_by("source_file").len().sort("source_file").collect().iter_rows())
+    if not place.file and len(counts) != 1:
+        raise UserError(f"{reference}: {place.partition} has {len(counts)} files, name one of {_listed(counts)}.")
+    file = place.file or next(iter(counts))
+    if file not in counts:
+        raise UserError(f"{reference}: {place.partition} has no file {file}. It has {_listed(counts)}.")
+    found = entries_where(frames, (pl.col("source_file") == file) & (pl.col("source_row") == place.row))
+    if not found:
+        raise UserError(f"{reference}: {file} of {place.partition} has {counts[file]:,} records, rows 0 to {counts[file] - 1}.")
+    return found[0]
+
+
+def _is_named(text: str) -> pl.Expr:
+    named = pl.col("id") == text
+    if len(text) == 32 and _HEX.fullmatch(text):
+        named = named | (pl.col("record_uid") == pl.lit(bytes.fromhex(text)))
+    return named
+
+
+def _begins_with(text: str) -> pl.Expr:
+    begins = pl.col("id").str.starts_with(text)
+    if _HEX.fullmatch(text):
+        begins = begins | pl.col("record_uid").bin.encode("hex").str.starts_with(text.lower())
+    return begins.fill_null(False)
+
+
+def _of_source_name(text: str, frames: dict[str, pl.LazyFrame], store: Store) -> list[Entry]:
+    """Entries of the rows whose uuid or problem in the source is `text`; the ledger itself does not hold these."""
+    manifests = [(key, store.find(Stage.NORMALIZED, key)) for key in frames]
+    wanted = (pl.col("source_uuid") == text) | (pl.col("meta_problem_id") == text)
+    rows = [scan(store.paths(m), ROW_SCHEMA).filter(wanted).select("record_uid").limit(_MOST) for _, m in manifests if m]
+    uids = [uid for table in pl.collect_all(rows) for uid in table["record_uid"]]
+    if not uids:
+        return []
+    return entries_where(frames, pl.col("record_uid").is_in(pl.Series(uids, dtype=pl.Binary).implode()))
+
+
+def _chosen(reference: str, entries: list[Entry], matched_by: str) -> Found:
+    kept = [entry for entry in entries if entry.state == "kept"]
+    candidates = entries if len(entries) == 1 else kept
+    if len(candidates) != 1:
+        raise AmbiguousReferenceError(reference, tuple(entries))
+    return Found(candidates[0], tuple(entry for entry in entries if entry is not candidates[0]), matched_by)
+
+
+def _not_found(reference: str, name: Name, frames: dict[str, pl.LazyFrame], catalog: Catalog, store: Store) -> str:
+    head = name.text.partition(":")[0]
+    if re.fullmatch(r"[^:]+:[^:]+:.*:\d+", name.text):
+        return f"{reference}: no such id, and as a place it names a dataset {head} that the catalog does not have. It has {', '.join(catalog.sources)}."
+    records = sum(store.current(Stage.LEDGER, key).rows() for key in frames)
+    missing = [key for key in catalog.splits if key not in frames] if name.partition is None else []
+    unsearched = f" {len(missing)} splits have no ledger yet: {_listed(missing)}." if missing else ""
+    short = f" To search by the beginning of an id give at least {SHORTEST_PREFIX} characters." if len(name.text) < SHORTEST_PREFIX else ""
+    return (
+        f"{reference}: no record has this id, record_uid, source uuid or problem id, or an id that begins so. "
+        f"Searched {records:,} records (kept, removed and rejected) of {_listed(list(frames))}.{unsearched}{short}"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = list(names)
+    return ", ".join(found[:_LISTED]) + (f" and {len(found) - _LISTED} more" if len(found) > _LISTED else "")

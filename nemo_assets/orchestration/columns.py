@@ -1,0 +1,69 @@
+"""Columns of the tables that assets write, as the UI shows them.
+
+Belongs here: from our schemas to Dagster's, and words for columns that only one stage writes. Does not: the canonical
+columns themselves (`records.schema`).
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+import pyarrow as pa
+
+from nemo_assets.dedup import SIGNATURE_SCHEMA
+from nemo_assets.records.schema import COLUMNS, INT, LEDGER_COLUMNS, STRING, STRINGS, Column
+from nemo_assets.scoring.rows import SCORE_SCHEMA
+from nemo_assets.stages.duplicates import REMOVED_SCHEMA
+from nemo_assets.stages.pools import MEMBERSHIP_SCHEMA
+from nemo_assets.stages.published import published_schema
+from nemo_assets.records.schema import ROW_SCHEMA
+
+_OWN = {
+    "row_verified": "meta_row_verified of the row, null taken as false; a verified row survives an unverified one",
+    "correctness_lcb": "meta_correctness_lcb of the row; the higher one survives",
+    "answer_complete": "The text ends in a final answer and its closing token; a complete row survives a truncated one",
+    "char_len": "Length of text in code points",
+    "survivor_id": "id of the row that stands for the removed one",
+    "survivor_partition": "Split of the row that stands for the removed one",
+    "pools": "Names of the pools the row belongs to, sorted",
+}
+
+_DESCRIPTIONS = _OWN | {column.name: column.description for column in (*COLUMNS, *LEDGER_COLUMNS)}
+
+
+def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
+    """The columns of an Arrow schema; what they mean is in their metadata, or known by their name."""
+    return tuple(_column(field) for field in schema)
+
+
+def _column(field: pa.Field) -> Column:
+    said = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    description = said.get("description") or _DESCRIPTIONS[field.name]
+    return Column(field.name, field.type, description, said.get("unit", ""), field.nullable)
+
+
+def table_schema(columns: tuple[Column, ...]) -> dg.TableSchema:
+    """The Columns panel of an asset: type, meaning, unit, whether null occurs."""
+    return dg.TableSchema([
+        dg.TableColumn(
+            column.name,
+            str(column.type),
+            column.description,
+            dg.TableColumnConstraints(nullable=column.nullable, other=[f"unit: {column.unit}"] if column.unit else []),
+        )
+        for column in columns
+    ])  # fmt: skip
+
+
+FILE_COLUMNS = (
+    Column("path", STRING, "Path of the file in the source repo"),
+    Column("blob", STRING, "Where its bytes lie below the data directory; named by content"),
+    Column("content_id", STRING, "sha256 of the bytes, or their git blob id", "hex"),
+    Column("size", INT, "Size of the file at the source", "bytes"),
+    Column("revision", STRING, "Revision of the source where this content of the file first appeared", "40 hex"),
+    Column("url", STRING, "Where a person can look at the file"),
+)
+SIGNATURE_COLUMNS = columns_of(SIGNATURE_SCHEMA)
+REMOVED_COLUMNS = columns_of(REMOVED_SCHEMA)
+MEMBERSHIP_COLUMNS = columns_of(MEMBERSHIP_SCHEMA)
+PUBLISHED_COLUMNS = columns_of(published_schema(ROW_SCHEMA))
+SCORE_COLUMNS = columns_of(SCORE_SCHEMA)
