@@ -10,12 +10,12 @@ import dagster as dg
 import pyarrow as pa
 
 from nemo_assets.dedup import SIGNATURE_SCHEMA
-from nemo_assets.records.schema import COLUMNS, INT, LEDGER_COLUMNS, STRING, STRINGS, Column
+from nemo_assets.records.schema import COLUMNS, FLOAT, INT, LEDGER_COLUMNS, ROW_SCHEMA, STRING, STRINGS, Column
 from nemo_assets.scoring.rows import SCORE_SCHEMA
 from nemo_assets.stages.duplicates import REMOVED_SCHEMA
+from nemo_assets.stages.metadata_coverage import MEASURES
 from nemo_assets.stages.pools import MEMBERSHIP_SCHEMA
 from nemo_assets.stages.published import published_schema
-from nemo_assets.records.schema import ROW_SCHEMA
 
 _OWN = {
     "row_verified": "meta_row_verified of the row, null taken as false; a verified row survives an unverified one",
@@ -61,6 +61,20 @@ FILE_COLUMNS = (
     Column("size", INT, "Size of the file at the source", "bytes"),
     Column("revision", STRING, "Revision of the source where this content of the file first appeared", "40 hex"),
     Column("url", STRING, "Where a person can look at the file"),
+)
+INVENTORY_COLUMNS = (
+    Column("split", STRING, "Partition key"),
+    Column("records", INT, "Records of the split", "records"),
+    Column("objects", INT, "Records that are JSON objects or Parquet rows", "records"),
+    Column("columns", INT, "Top level fields found in them", "columns"),
+    Column("mixed_types", STRINGS, "Paths whose values have more than one type"),
+    Column("null_rate_max", FLOAT, "Highest share of records in which a field is null or missing", "share", True),
+    Column("null_rate_max_column", STRING, "The field that it is found in", "", True),
+)
+COVERAGE_COLUMNS = (
+    Column("split", STRING, "Partition key"),
+    Column("rows", INT, "Normalized rows of the split", "rows"),
+    *(Column(name, FLOAT, f"Rows for which {measure.meaning}", "percent", True) for name, measure in MEASURES.items()),
 )
 SIGNATURE_COLUMNS = columns_of(SIGNATURE_SCHEMA)
 REMOVED_COLUMNS = columns_of(REMOVED_SCHEMA)

@@ -4,9 +4,9 @@ Belongs here: counting one JSON object after another, merging counts, their plai
 lines, what a report shows.
 
 A path is written `messages[].tool_calls[].function.name`: objects by key, lists by `[]`. Counts stay small whatever the
-data are: an object with more than MAX_KEYS distinct keys at its path is a map (tool parameters by name, say), and all its
-values are counted together under `{*}`; nothing below MAX_DEPTH steps is looked into. Both rules depend on the set of
-records alone, so neither their order nor how they were divided among workers shows in the result.
+data are: objects with more than MAX_KEYS distinct keys at their path are maps (from tool parameters to types, say), and
+all their values are counted together under `{*}`; what lies deeper than MAX_DEPTH is not looked into. Both rules depend
+on the set of records alone, so neither their order nor their division among workers shows in the result.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ class Census:
 
 
 def mixed_paths(columns: Mapping[str, Any]) -> list[str]:
-    """The paths of `Census.columns` whose values are of several types, sorted. Null is no type, integer and float are one."""
+    """The paths of `Census.columns` whose values are of several types, sorted.
+
+    Null counts as no type, integer and float as one: readers take both without being told.
+    """
     found = []
     for name, column in columns.items():
         for path, counts in ((name, column), *column["paths"].items()):
@@ -149,7 +152,7 @@ def _keys_of(limit: int, places: dict[str, _Place], any_key: _Place | None) -> _
 
 
 def _count_keys(value: Mapping[str, Any], keys: _Keys, depth: int) -> None:
-    """Count the values of an object; `depth` is that of their places. This loop is where an inventory spends its time."""
+    """Count the values of an object; `depth` is that of their places. An inventory spends its time in this loop."""
     for key, each in value.items():
         place = keys[key]
         kind = type(each)
@@ -181,7 +184,7 @@ def _count_below(value: Any, place: _Place, depth: int) -> None:
 def _paths_below(place: _Place, path: str, depth: int) -> Iterator[tuple[str, Mapping[type, int]]]:
     """Every path below a place and the types there; `…` ends the path of what was not looked into."""
     if depth == MAX_DEPTH:
-        unseen = {kind: place.types[kind] for kind in (dict, list) if kind in place.types}
+        unseen: dict[type, int] = {kind: count for kind, count in place.types.items() if kind in (dict, list)}
         if unseen:
             yield f"{path}…", unseen
         return

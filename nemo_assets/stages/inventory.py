@@ -82,9 +82,11 @@ def take_inventory(catalog: Catalog, store: Store, workers: int = 1) -> Manifest
     with store.staging(Stage.INVENTORY, PARTITION, basis) as staging:
         censuses = {key: _kept_census(raw, store, basis.settings["code"], workers) for key, raw in raws.items()}
         path = staging.target("inventory", 0, "json")
-        write_durably(path, msgspec.json.format(msgspec.json.encode(_report(catalog, censuses), order="sorted"), indent=1))
+        report = msgspec.json.encode(_report(catalog, censuses), order="sorted")
+        write_durably(path, msgspec.json.format(report, indent=1))
         staging.add(Unit(0, (staging.part("inventory", path, 0),)))
-        return staging.commit(counters=_counters(censuses), details={"splits": [_summary(*item) for item in censuses.items()]})
+        table = [_summary(key, census) for key, census in censuses.items()]
+        return staging.commit(counters=_counters(censuses), details={"splits": table})
 
 
 def inventory_basis(catalog: Catalog, raws: Mapping[str, Manifest]) -> Basis:
@@ -106,20 +108,23 @@ def census_of_split(raw: Manifest, store: Store, workers: int = 1, unit_bytes: i
     for path, blob in files:
         if not blob.is_file():
             raise UserError(f"{raw.partition}: {path} is gone from {blob}. Materialise raw of {raw.partition} again.")
-    extents = plan_extents(files, unit_bytes)
-    pieces = [Piece(extent, *files[extent.file]) for extent in extents]
-    total = Counted()
-    for counted in run_units(_count_piece, pieces, workers, f"inventory {raw.partition}", lambda piece: piece.extent.records, "records"):
+    pieces = [Piece(extent, *files[extent.file]) for extent in plan_extents(files, unit_bytes)]
+    total, records, label = Counted(), Counter({path: 0 for path, _ in files}), f"inventory {raw.partition}"
+    counts = run_units(_count_piece, pieces, workers, label, lambda piece: piece.extent.records, "records")
+    for piece, counted in zip(pieces, counts, strict=True):
         total.merge(counted)
-    records = [sum(extent.records for extent in extents if extent.file == number) for number in range(len(files))]
-    if total.records != sum(records):
-        raise ConservationError(f"{raw.partition}: the files hold {sum(records)} records, {total.records} were counted; nothing was made current.")
+        records[piece.path] += piece.extent.records
+    if total.records != records.total():
+        raise ConservationError(
+            f"{raw.partition}: the files hold {records.total()} records, {total.records} were counted. "
+            "This is a defect of nemo_assets; nothing was made current."
+        )
     return {
         "records": total.records,
         "objects": total.census.objects,
         "unparseable": dict(sorted(total.unparseable.items())),
         "not_an_object": dict(sorted(total.not_an_object.items())),
-        "files": [{"path": path, "records": n, "bytes": blob.stat().st_size} for (path, blob), n in zip(files, records, strict=True)],
+        "files": [{"path": path, "records": records[path], "bytes": blob.stat().st_size} for path, blob in files],
         "columns": total.census.columns(),
     }
 
@@ -195,7 +200,7 @@ def _report(catalog: Catalog, censuses: Mapping[str, dict[str, Any]]) -> dict[st
 
 
 def _counters(censuses: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    splits = {key: {"records": census["records"], "columns": len(census["columns"])} for key, census in censuses.items()}
+    splits = {key: {"records": each["records"], "columns": len(each["columns"])} for key, each in censuses.items()}
     return {"records": sum(split["records"] for split in splits.values()), "splits": splits}
 
 
@@ -204,12 +209,13 @@ def _summary(key: str, census: dict[str, Any]) -> dict[str, Any]:
     rates = {name: column["null_rate"] for name, column in census["columns"].items() if column["null_rate"] is not None}
     emptiest = max(rates, key=lambda name: rates[name], default=None)
     mixed = mixed_paths(census["columns"])
+    left_out = [f"… {len(mixed) - MIXED_SHOWN} more"] if len(mixed) > MIXED_SHOWN else []
     return {
         "split": key,
         "records": census["records"],
         "objects": census["objects"],
         "columns": len(census["columns"]),
-        "mixed_types": mixed[:MIXED_SHOWN] + ([f"… {len(mixed) - MIXED_SHOWN} more"] if len(mixed) > MIXED_SHOWN else []),
+        "mixed_types": mixed[:MIXED_SHOWN] + left_out,
         "null_rate_max": rates[emptiest] if emptiest is not None else None,
         "null_rate_max_column": emptiest,
     }

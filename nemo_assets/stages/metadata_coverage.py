@@ -1,4 +1,4 @@
-"""How much the sources say of their rows: what share of each split has correctness, reasoning, tools, licence and so on.
+"""What the sources say of their rows: the share of each split with correctness, reasoning, tools, licence and so on.
 
 Belongs here: what counts as having a thing, measuring it, the report. Does not: the columns themselves
 (`records.schema`), raw types and nulls (`inventory`).
@@ -20,6 +20,7 @@ from nemo_assets.records.recipe import code_digest
 from nemo_assets.records.schema import CORRECTNESS_COLUMNS, ROW_SCHEMA
 from nemo_assets.stages.pools import JOINED_SCHEMA, with_correctness
 from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
+from nemo_assets.storage.manifest import content_version
 from nemo_assets.storage.parquet import scan
 from nemo_assets.storage.staging import write_durably
 
@@ -37,20 +38,34 @@ class Measure(NamedTuple):
 
 
 MEASURES: dict[str, Measure] = {
-    "correctness": Measure(pl.col("meta_correctness").is_not_null(), "the problem was evaluated under at least one condition"),
-    "row_verified": Measure(pl.col("meta_row_verified").fill_null(False), "this very completion was judged correct by the source"),
-    "expected_answer": Measure(pl.col("meta_expected_answer").is_not_null(), "the source gives the answer it holds to be right"),
+    "correctness": Measure(
+        pl.col("meta_correctness").is_not_null(),
+        "the teacher was evaluated on the problem under at least one condition",
+    ),
+    "row_verified": Measure(
+        pl.col("meta_row_verified").fill_null(False), "the source judged this very completion correct"
+    ),
+    "expected_answer": Measure(
+        pl.col("meta_expected_answer").is_not_null(), "the source gives the answer it holds to be right"
+    ),
     "problem_id": Measure(pl.col("meta_problem_id").is_not_null(), "the source names the problem"),
-    "reasoning_text": Measure(pl.col("text").str.contains(_REASONING, literal=True), "the text holds an analysis message of the assistant; calls are none"),
+    "reasoning_text": Measure(
+        pl.col("text").str.contains(_REASONING, literal=True), "the text holds an analysis message that is no tool call"
+    ),
     "reasoning_flag": Measure(pl.col("meta_reasoning").is_not_null(), "the source marks reasoning as on or off"),
-    "capability_target": Measure(pl.col("meta_capability_target").is_not_null(), "the source says what the row is meant to teach"),
+    "capability_target": Measure(
+        pl.col("meta_capability_target").is_not_null(), "the source says what the row is meant to teach"
+    ),
     "tools_offered": Measure(pl.col("source_tools_count") > 0, "tools are offered to the assistant"),
     "tool_calls": Measure(pl.col("quality_has_tool"), "the assistant calls a tool or a tool answers"),
     "license": Measure(pl.col("source_license").is_not_null(), "the record names its licence"),
     "uuid": Measure(pl.col("source_uuid").is_not_null(), "the record has a uuid"),
-    "used_in": Measure(pl.col("source_used_in").list.len() > 0, "the record says which models were trained on it"),
-    "valid_tool_schema": Measure(pl.col("quality_valid_tool_schema"), "every tool call satisfies the JSON schema of its tool; also where there is none"),
-}  # fmt: skip
+    "used_in": Measure(pl.col("source_used_in").list.len() > 0, "the record says which models it was used in"),
+    "valid_tool_schema": Measure(
+        pl.col("quality_valid_tool_schema"),
+        "every tool call satisfies the JSON schema of its tool, or there is no call",
+    ),
+}
 
 Counts = dict[str, int]  # rows, and rows having each measure
 
@@ -63,7 +78,7 @@ def measure_coverage(catalog: Catalog, store: Store) -> Manifest:
     """
     splits = {key: normalized for key in catalog.splits if (normalized := store.find(Stage.NORMALIZED, key))}
     if not splits:
-        raise UserError("metadata_coverage: no split is normalized yet. Materialise normalized of at least one split first.")
+        raise UserError("metadata_coverage: no split is normalized yet. Materialise normalized of one split first.")
     joins = {key: pools for key in splits if (pools := store.find(Stage.POOLS, key)) and pools.table("joined")}
     basis = coverage_basis(splits, joins)
     current = store.find_current(Stage.METADATA_COVERAGE, PARTITION, basis)
@@ -73,34 +88,35 @@ def measure_coverage(catalog: Catalog, store: Store) -> Manifest:
     with track("metadata coverage", sum(split.rows() for split in splits.values()), "rows") as meter:
         for key, normalized in splits.items():
             if key not in coverage:
-                coverage[key] = coverage_of(store.paths(normalized), store.paths(joins[key], "joined") if key in joins else [])
+                joined = store.paths(joins[key], "joined") if key in joins else []
+                coverage[key] = coverage_of(store.paths(normalized), joined)
             meter.advance(normalized.rows())
     ordered = {key: coverage[key] for key in splits}
     with store.staging(Stage.METADATA_COVERAGE, PARTITION, basis) as staging:
         staging.add(_write(staging, ordered))
-        details = {"splits": [{"split": key, "rows": counts["rows"], **_percent(counts)} for key, counts in ordered.items()]}
-        return staging.commit(counters={"rows": sum(counts["rows"] for counts in ordered.values())}, details=details)
+        table = [{"split": key, "rows": counts["rows"], **_percent(counts)} for key, counts in ordered.items()]
+        return staging.commit(counters={"rows": sum(split["rows"] for split in table)}, details={"splits": table})
 
 
 def coverage_basis(splits: Mapping[str, Manifest], joins: Mapping[str, Manifest]) -> Basis:
     """The rows of each split, the correctness joined to some, and the code that measures.
 
-    `joins` are the pools manifests with a `joined` table. Only that table counts: another pool policy changes nothing here.
+    `joins` are the pools manifests with a `joined` table; only that table counts, so pool policies change nothing here.
     """
     inputs = {key: normalized.data_version for key, normalized in splits.items()}
-    joined = {_join_input(key): "-".join(part.sha256[:16] for part in pools.table("joined")) for key, pools in joins.items()}
+    joined = {_join_input(key): content_version(pools.table("joined")) for key, pools in joins.items()}
     return Basis(inputs | joined, {"code": code_digest(Path(__file__))})
 
 
 def coverage_of(rows: list[Path], joined: list[Path]) -> Counts:
     """Rows in these normalized parts and how many have each measure; `joined` fills in correctness by record_uid."""
-    marked = scan(rows, ROW_SCHEMA).select("record_uid", *CORRECTNESS_COLUMNS, *(m.has.alias(name) for name, m in MEASURES.items()))
+    flags = [measure.has.alias(name) for name, measure in MEASURES.items()]
+    marked = scan(rows, ROW_SCHEMA).select("record_uid", *CORRECTNESS_COLUMNS, *flags)
     if joined:
-        of_correctness = [name for name, m in MEASURES.items() if set(m.has.meta.root_names()) <= set(CORRECTNESS_COLUMNS)]
         wide = with_correctness(marked, scan(joined, JOINED_SCHEMA))
-        marked = wide.with_columns(MEASURES[name].has.alias(name) for name in of_correctness)
-    totals = marked.select(pl.len().alias("rows"), *(pl.col(name).sum() for name in MEASURES)).collect(engine="streaming")
-    return {name: int(count) for name, count in totals.row(0, named=True).items()}
+        marked = wide.with_columns(flag for flag in flags if set(flag.meta.root_names()) <= set(CORRECTNESS_COLUMNS))
+    totals = marked.select(pl.len().alias("rows"), *(pl.col(name).sum() for name in MEASURES))
+    return {name: int(count) for name, count in totals.collect(engine="streaming").row(0, named=True).items()}
 
 
 def _join_input(key: str) -> str:
@@ -116,8 +132,9 @@ def _unchanged(store: Store, basis: Basis) -> dict[str, Counts]:
     if not path.exists():
         return {}
     report = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Any]])
-    same = [key for key in report if all(previous.inputs.get(name) == basis.inputs.get(name) for name in (key, _join_input(key)))]
-    return {key: report[key]["counts"] for key in same}
+    unchanged = {name for name in basis.inputs if previous.inputs.get(name) == basis.inputs[name]}
+    changed = (set(basis.inputs) | set(previous.inputs)) - unchanged
+    return {key: each["counts"] for key, each in report.items() if not changed & {key, _join_input(key)}}
 
 
 def _write(staging: Staging, coverage: Mapping[str, Counts]) -> Unit:

@@ -59,7 +59,7 @@ def score(split: Split, settings: Settings) -> Manifest:
         return current
     total = min(deduped.rows(), settings.scorer_max_records or deduped.rows())
     with store.staging(Stage.SCORED, split.key, basis) as staging:
-        engine = _engine(settings, staging.directory)
+        engine = engine_for(settings, staging.directory)
         slices = plan_slices(tuple(checkpoints), total)
         for number in staging.missing(range(len(slices))):
             staging.add(_score_slice(slices[number], checkpoints, store, deduped, engine, settings, staging))
@@ -102,7 +102,8 @@ def plan_slices(checkpoints: tuple[str, ...], rows: int, slice_rows: int = SLICE
     return [Slice(n, name, first, min(slice_rows, rows - first)) for n, (name, first) in enumerate(pairs)]
 
 
-def _engine(settings: Settings, directory: Path) -> Engine:
+def engine_for(settings: Settings, directory: Path) -> Engine:
+    """Who scores, by NEMO_SCORER; `directory` keeps what a restart needs to find its calls again."""
     if settings.scorer == "local":
         return LocalEngine()
     return ModalEngine(calls_file=directory / "calls.json", hub_token=settings.token)

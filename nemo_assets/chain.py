@@ -1,0 +1,90 @@
+"""Run the chain from a shell: skip what is current, materialise the rest in order, sum up.
+
+Belongs here: the order of stages over several splits, and the summary of what is there. Does not: how a stage is
+materialised (`orchestration.launch`), how the summary looks (`terminal`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from nemo_assets.catalog import Split
+from nemo_assets.settings import Settings
+from nemo_assets.stages.plan import AFTER_DUPLICATES, BEFORE_DUPLICATES, CHAIN, first_outdated, standing
+from nemo_assets.storage import Stage
+
+Materialize = Callable[[Sequence[tuple[Stage, str | None]]], None]
+
+
+class Step(NamedTuple):
+    """What happened to one partition: the stages made anew, and those that were current."""
+
+    partition: str
+    made: tuple[Stage, ...]
+    current: tuple[Stage, ...]
+
+
+def run_chain(splits: Sequence[Split], settings: Settings, until: Stage, materialize: Materialize) -> Iterator[Step]:
+    """Bring every stage of `splits` up to `until`, scopes and joins included; yields after each partition.
+
+    Every split passes a stage group before the next group begins, because duplicates are found across splits and
+    rendered splits take their correctness from others.
+    """
+    wanted = CHAIN[: CHAIN.index(until) + 1]
+    yield from _run_group(splits, [s for s in BEFORE_DUPLICATES if s in wanted], settings, materialize)
+    if Stage.DUPLICATES in wanted:
+        for scope in sorted({split.scope for split in splits}):
+            made = standing(Stage.DUPLICATES, scope, settings).currency != "current"
+            if made:
+                materialize([(Stage.DUPLICATES, scope)])
+            yield Step(scope, (Stage.DUPLICATES,) * made, (Stage.DUPLICATES,) * (not made))
+    yield from _run_group(splits, [s for s in AFTER_DUPLICATES if s in wanted], settings, materialize)
+
+
+def _run_group(splits: Sequence[Split], stages: Sequence[Stage], settings: Settings, materialize: Materialize) -> Iterator[Step]:
+    if not stages:
+        return
+    for split in splits:
+        todo = first_outdated(split, tuple(stages), settings)
+        if todo:
+            materialize([(stage, split.key) for stage in todo])
+        yield Step(split.key, todo, tuple(stage for stage in stages if stage not in todo))
+
+
+class SplitSummary(NamedTuple):
+    """One line of the summary; None where a stage was never made."""
+
+    partition: str
+    records: int | None
+    kept: int | None
+    rejected: dict[str, int]
+    removed: dict[str, int]
+    pools: int | None
+    commit: str | None
+    scored: int | None
+    nll_mean: float | None
+
+
+def summarize(splits: Sequence[Split], settings: Settings) -> list[SplitSummary]:
+    """What is there now, split by split."""
+    return [_summary(split, settings) for split in splits]
+
+
+def _summary(split: Split, settings: Settings) -> SplitSummary:
+    store = settings.store
+    found = {stage: store.find(stage, split.key) for stage in (Stage.LEDGER, Stage.POOLS, Stage.PUBLISHED, Stage.SCORED)}
+    ledger, pools, published, scored = found.values()
+    fates = ledger.counters if ledger else {}
+    checkpoints = list(scored.counters["checkpoints"].values()) if scored else []
+    return SplitSummary(
+        split.key,
+        fates.get("records"),
+        fates.get("kept"),
+        fates.get("rejected", {}),
+        fates.get("removed", {}),
+        sum(1 for rows in pools.counters["pools"].values() if rows) if pools else None,
+        published.details["commit"] if published else None,
+        checkpoints[0]["status"].get("ok", 0) if checkpoints else None,
+        checkpoints[0]["nll_mean"] if checkpoints else None,
+    )

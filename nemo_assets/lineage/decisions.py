@@ -1,0 +1,161 @@
+"""What each stage decided about one record, in the order of the chain.
+
+Belongs here: the decision as a value, and how each stage's tables become decisions. Does not: finding the record, the
+words of the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+
+from nemo_assets.catalog import Catalog, Split
+from nemo_assets.dedup import CODE_EXACT
+from nemo_assets.lineage.entries import Entry, has_uid
+from nemo_assets.lineage.originals import SourceBlob
+from nemo_assets.lineage.pool_reasons import pool_reasons
+from nemo_assets.lineage.survivors import Criterion
+from nemo_assets.records.recipe import pools_recipe
+from nemo_assets.records.schema import CORRECTNESS_COLUMNS
+from nemo_assets.storage import Manifest, Stage, Store
+
+_EXACT_THRESHOLD = 1.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision: `value` was measured, `threshold` is what it was held against; both None where nothing was."""
+
+    stage: str
+    outcome: str
+    rule: str | None = None
+    value: Any = None
+    threshold: Any = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Release:
+    """The commit that published the split; `files` are those of the configs the record is in, by config."""
+
+    repo: str
+    commit: str
+    url: str | None
+    files: dict[str, list[str]]
+    is_current: bool
+
+
+def raw_decision(entry: Entry, blob: SourceBlob) -> Decision:
+    evidence = {"file": entry.source_file, "content_id": blob.content_id, "revision": blob.revision}
+    return Decision(Stage.RAW, "fetched" if blob.path else "file no longer here", "content verified on arrival", evidence=evidence)
+
+
+def normalized_decision(entry: Entry, split: Split, row: dict[str, Any] | None) -> Decision:
+    """A row with its tags, or a rejection with what was measured against which limit."""
+    if entry.state != "rejected":
+        tags = {"quality_tags": row["quality_tags"], "template": row["template"]} if row else {}
+        return Decision(Stage.NORMALIZED, "row", f"adapter {split.source.adapter}", evidence=tags)
+    limit, value = entry.evidence.get("limit"), entry.evidence.get("reason")
+    if limit is not None:
+        value = next((v for k, v in entry.evidence.items() if k != "limit" and isinstance(v, int | float)), value)
+    return Decision(Stage.NORMALIZED, "rejected", entry.code, value, limit, entry.evidence)
+
+
+def duplicates_decision(
+    entry: Entry, survivor: Entry | None, criterion: Criterion | None, stands_for: int, id_of_source: str | None
+) -> Decision:
+    """Kept, with how many rows it stands for; or removed, with the survivor and the criterion that made it win."""
+    if entry.state == "kept":
+        renamed = {"id_of_source": id_of_source} if id_of_source else {}
+        return Decision(Stage.DUPLICATES, "kept", evidence={"stands_for": stands_for, **renamed})
+    threshold = entry.evidence.get("threshold", _EXACT_THRESHOLD if entry.code == CODE_EXACT else None)
+    evidence: dict[str, Any] = dict(entry.evidence) | {"survivor_uid": entry.survivor_uid}
+    evidence["survivor_place"] = survivor.place if survivor else None
+    evidence["criterion"] = asdict(criterion) if criterion else None
+    return Decision(Stage.DUPLICATES, "removed", entry.evidence.get("rule"), entry.similarity, threshold, evidence)
+
+
+def id_before_renaming(entry: Entry, split: Split, store: Store) -> str | None:
+    """The id of a kept row whose uuid another row has too, so that both got part of their content's digest; else None."""
+    duplicates = store.find(Stage.DUPLICATES, split.scope)
+    decided = duplicates.details["splits"].get(split.key) if duplicates else None
+    path = store.root / decided["renamed_part"] if decided else None
+    if entry.state != "kept" or path is None or not path.is_file():
+        return None
+    renamed = pl.scan_parquet(path).filter(has_uid(entry.uid)).collect()
+    return str(renamed["id"][0]) if renamed.height else None
+
+
+def pool_decisions(
+    entry: Entry, row: pl.DataFrame, catalog: Catalog, store: Store, pools: Manifest
+) -> tuple[tuple[str, ...] | None, list[Decision]]:
+    """The pools the row is in (None where they were made without it), and a decision for each pool of the catalog."""
+    member = _first(store, pools, "rows", entry)
+    if member is None:
+        return None, []
+    edited = pools.settings.get("pools") != pools_recipe(catalog)
+    note = {"note": "the pool policy was edited after these pools were made"} if edited else {}
+    decisions = []
+    for reason in pool_reasons(_as_seen_by_pools(row, entry, store, pools), catalog.pool_policy):
+        outcome = "admitted" if reason.pool in member["pools"] else "not admitted"
+        evidence = {"purpose": reason.purpose, "false_part": reason.false_part, **note}
+        decisions.append(Decision(Stage.POOLS, outcome, reason.pool, reason.values, reason.predicate, evidence))
+    return tuple(member["pools"]), decisions
+
+
+def _as_seen_by_pools(row: pl.DataFrame, entry: Entry, store: Store, pools: Manifest) -> pl.DataFrame:
+    """The row with the correctness that was joined to it before the predicates were evaluated."""
+    joined = _first(store, pools, "joined", entry)
+    if joined is None:
+        return row
+    return row.with_columns(
+        pl.coalesce(name, pl.lit(joined[name], row.schema[name])).alias(name) for name in CORRECTNESS_COLUMNS
+    )
+
+
+def _first(store: Store, manifest: Manifest, table: str, entry: Entry) -> dict[str, Any] | None:
+    paths = store.paths(manifest, table)
+    found = pl.scan_parquet(paths).filter(has_uid(entry.uid)).collect() if paths else pl.DataFrame()
+    return found.row(0, named=True) if found.height else None
+
+
+def release_of(entry: Entry, pools: Sequence[str], published: Manifest | None, ledger: Manifest) -> Release | None:
+    """The commit and the files that hold this record; a rejected or removed one is in the ledger config only."""
+    if published is None or not published.details.get("commit"):
+        return None
+    configs = ["rows", *pools, "ledger"] if entry.state == "kept" else ["ledger"]
+    paths = published.details.get("files", {})
+    files = {config: [path for path in paths if path.startswith(f"{config}/")] for config in configs}
+    is_current = published.inputs.get(Stage.DEDUPED) == ledger.inputs[Stage.DEDUPED]
+    details = published.details
+    return Release(details["repo"], details["commit"], details.get("url"), {c: f for c, f in files.items() if f}, is_current)
+
+
+def release_decision(release: Release | None, published: Manifest | None) -> Iterator[Decision]:
+    if release is not None:
+        outcome = "published" if release.is_current else "an earlier version of the split was published"
+        yield Decision(Stage.PUBLISHED, outcome, evidence=asdict(release))
+    elif published is None:
+        yield Decision(Stage.PUBLISHED, "not published yet")
+
+
+def scores_of(entry: Entry, row: dict[str, Any] | None, store: Store, scored: Manifest | None) -> tuple[dict[str, Any], ...]:
+    """One score for each checkpoint; `is_current` says whether the text that was scored is that of the row."""
+    tables = sorted({part.table for part in scored.parts if part.table.startswith("scores")}) if scored else []
+    scores = []
+    for table in tables:
+        frame = pl.scan_parquet(store.paths(scored, table)).filter(pl.col("id") == entry.id)  # type: ignore[arg-type]
+        for score in frame.collect().iter_rows(named=True):
+            same = row is None or score.get("text_sha1", row["text_sha1"]) == row["text_sha1"]
+            scores.append(score | {"is_current": same})
+    return tuple(scores)
+
+
+def score_decisions(scores: Sequence[dict[str, Any]], scored: Manifest | None) -> Iterator[Decision]:
+    for score in scores:
+        yield Decision(Stage.SCORED, score["status"], f"NLL under {score.get('checkpoint')}", score["nll_mean"], evidence=score)
+    if not scores:
+        yield Decision(Stage.SCORED, "not scored yet" if scored is None else "not among the scored rows")

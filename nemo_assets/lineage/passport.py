@@ -1,0 +1,215 @@
+"""Everything the ledger and the stages know of one record, assembled for a reader.
+
+Belongs here: the passport, its first sentence, where the record lies. Does not: finding the record (`references`), what a
+stage decided (`decisions`), how it is shown (`render`, `web`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import polars as pl
+
+from nemo_assets.catalog import Catalog, Split
+from nemo_assets.lineage.decisions import (
+    Decision,
+    Release,
+    duplicates_decision,
+    id_before_renaming,
+    normalized_decision,
+    pool_decisions,
+    raw_decision,
+    release_decision,
+    release_of,
+    score_decisions,
+    scores_of,
+)
+from nemo_assets.lineage.entries import Entry, count_where, entries_where, has_uid, ledgers
+from nemo_assets.lineage.originals import Original, SourceBlob, find_blob, read_original
+from nemo_assets.lineage.references import find_entry
+from nemo_assets.lineage.survivors import Criterion, deciding_criterion
+from nemo_assets.lineage.versions import paths_of_version, stale_notes
+from nemo_assets.lineage.wording import verdict_of
+from nemo_assets.settings import DEFAULT_ENDPOINT
+from nemo_assets.storage import Manifest, Stage, Store
+
+LISTED_DUPLICATES = 100  # of each split; some contents repeat many thousand times
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the record lies; `row` counts from 0 in the file, `row_in_split` in all files of the split, offset in bytes."""
+
+    repo: str
+    revision: str | None
+    subset: str
+    split: str
+    file: str
+    row: int
+    row_in_split: int | None
+    offset: int | None
+    viewer_url: str
+    blob_url: str | None
+    blob: str | None
+
+
+@dataclass(frozen=True)
+class Passport:
+    """One record from source to score. `row` is the canonical row where there is one; `original` the source's bytes.
+
+    pools: None until pools are made; stands_for: rows removed in favour of this one, all of them counted in
+    `stands_for_count`; also: other records the reference fits; notes: what is stale or missing.
+    """
+
+    verdict: str
+    reference: str
+    matched_by: str
+    entry: Entry
+    origin: Origin
+    decisions: tuple[Decision, ...]
+    survivor: Entry | None
+    stands_for: tuple[Entry, ...]
+    stands_for_count: int
+    pools: tuple[str, ...] | None
+    release: Release | None
+    scores: tuple[dict[str, Any], ...]
+    row: dict[str, Any] | None
+    also: tuple[Entry, ...]
+    notes: tuple[str, ...]
+    original: Original | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values that the standard `json` writes; uids in hex."""
+        told = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value.as_json() if isinstance(value, Original) else _plain(value) for name, value in told.items()}
+
+
+def explain(reference: str, catalog: Catalog, store: Store, endpoint: str = DEFAULT_ENDPOINT) -> Passport:
+    """The passport of the record that `reference` names.
+
+    A reference is a row id, a record_uid, `<dataset>:<split>:<file>:<row>` (file empty where the split has one), an id
+    qualified by its partition (`<slug>/<split>:<id>`), a source uuid or problem id, or the beginning of an id.
+
+    Raises:
+        AmbiguousReferenceError: several records match and not exactly one of them is kept.
+        UserError: nothing matches; the message says what was searched.
+    """
+    found = find_entry(reference, catalog, store)
+    entry, split = found.entry, catalog.split(found.entry.partition)
+    ledger = store.current(Stage.LEDGER, split.key)
+    blob = find_blob(entry, split, store)
+    original = read_original(entry, blob, store)
+    row = _row_of(entry, ledger, store)
+    values = row.row(0, named=True) if row is not None else None
+    survivor, criterion = _survivor_of(entry, split, catalog, store)
+    stands_for, count = _duplicates_of(entry, split, catalog, store)
+    decisions = [raw_decision(entry, blob), normalized_decision(entry, split, values)]
+    if entry.state != "rejected":
+        renamed_from = id_before_renaming(entry, split, store)
+        decisions.append(duplicates_decision(entry, survivor, criterion, count, renamed_from))
+    pools, scores = None, ()
+    published, scored = store.find(Stage.PUBLISHED, split.key), store.find(Stage.SCORED, split.key)
+    if entry.state == "kept":
+        pools, in_pools = _pools_of(entry, row, catalog, store)
+        scores = scores_of(entry, values, store, scored)
+        decisions += in_pools
+    release = release_of(entry, pools or (), published, ledger)
+    decisions += release_decision(release, published)
+    if entry.state == "kept":
+        decisions += score_decisions(scores, scored)
+    return Passport(
+        verdict_of(entry, survivor, criterion, count, pools, release, scores),
+        reference, found.matched_by, entry, _origin(entry, split, blob, values, store, endpoint), tuple(decisions),
+        survivor, stands_for, count, pools, release, scores, values, found.also,
+        _notes(entry, split, store, values, original), original,
+    )  # fmt: skip
+
+
+def _row_of(entry: Entry, ledger: Manifest, store: Store) -> pl.DataFrame | None:
+    """The canonical row, from the versions the ledger was made from; None for a rejection or a version cleaned away."""
+    if entry.state == "rejected":
+        return None
+    stage = Stage.DEDUPED if entry.state == "kept" else Stage.NORMALIZED
+    paths = paths_of_version(store, stage, entry.partition, ledger.inputs[stage])
+    if not paths:
+        return None
+    # File and row come first: rows are stored in their order, so row groups without the row are skipped.
+    lies_there = (pl.col("source_file") == entry.source_file) & (pl.col("source_row") == entry.source_row)
+    row = pl.scan_parquet(paths).filter(lies_there & has_uid(entry.uid)).collect()
+    return row if row.height else None
+
+
+def _survivor_of(entry: Entry, split: Split, catalog: Catalog, store: Store) -> tuple[Entry | None, Criterion | None]:
+    if entry.survivor_uid is None:
+        return None, None
+    uid = bytes.fromhex(entry.survivor_uid)
+    found = entries_where(ledgers(catalog, store, catalog.scopes[split.scope]), has_uid(uid))
+    partition = found[0].partition if found else entry.evidence.get("survivor_partition", "")
+    criterion = deciding_criterion((entry.partition, entry.uid), (partition, uid), catalog, store)
+    return (found[0] if found else None), criterion
+
+
+def _duplicates_of(entry: Entry, split: Split, catalog: Catalog, store: Store) -> tuple[tuple[Entry, ...], int]:
+    if entry.state != "kept":
+        return (), 0
+    frames = ledgers(catalog, store, catalog.scopes[split.scope])
+    removed_for_it = pl.col("survivor_uid") == pl.lit(entry.uid)
+    listed = entries_where(frames, removed_for_it, LISTED_DUPLICATES)
+    return tuple(listed), count_where(frames, removed_for_it)
+
+
+def _pools_of(
+    entry: Entry, row: pl.DataFrame | None, catalog: Catalog, store: Store
+) -> tuple[tuple[str, ...] | None, list[Decision]]:
+    pools = store.find(Stage.POOLS, entry.partition)
+    if pools is None or row is None:
+        return None, [Decision(Stage.POOLS, "pools not made yet")] if pools is None else []
+    return pool_decisions(entry, row, catalog, store, pools)
+
+
+def _origin(
+    entry: Entry, split: Split, blob: SourceBlob, row: dict[str, Any] | None, store: Store, endpoint: str
+) -> Origin:
+    revision = row["source_revision"] if row else blob.revision
+    in_split = _row_in_split(entry, store)
+    viewer = f"{endpoint}/datasets/{entry.dataset}/viewer/{quote(split.source.subset)}/{quote(entry.split)}"
+    blob_url = blob.url or (f"{endpoint}/datasets/{entry.dataset}/blob/{revision}/{quote(entry.source_file)}" if revision else None)
+    return Origin(
+        entry.dataset, revision, split.source.subset, entry.split, entry.source_file, entry.source_row, in_split,
+        entry.source_offset, viewer + (f"?row={in_split}" if in_split is not None else ""), blob_url,
+        str(blob.path) if blob.path else None,
+    )  # fmt: skip
+
+
+def _row_in_split(entry: Entry, store: Store) -> int | None:
+    """The viewer numbers rows through all files of a split, in the order of their paths."""
+    normalized = store.find(Stage.NORMALIZED, entry.partition)
+    files = normalized.counters["files"] if normalized else {}
+    if entry.source_file not in files:
+        return None
+    return entry.source_row + sum(file["records"] for path, file in files.items() if path < entry.source_file)
+
+
+def _notes(
+    entry: Entry, split: Split, store: Store, row: dict[str, Any] | None, original: Original | None
+) -> tuple[str, ...]:
+    notes = list(stale_notes(entry.partition, split.scope, store))
+    if row is None and entry.state != "rejected":
+        notes.append(f"The version of the rows that the ledger of {entry.partition} was made from is no longer here.")
+    if original is None:
+        notes.append(f"{entry.source_file} as it was when the ledger was made is no longer here; materialise raw of {entry.partition} to fetch the current one.")
+    return tuple(notes)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(each) for each in value]
+    return value.hex() if isinstance(value, bytes) else value

@@ -1,0 +1,64 @@
+"""Why one of two equal rows stayed: the first criterion of the declared order in which they differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from nemo_assets.catalog import Catalog
+from nemo_assets.dedup import SIGNATURE_SCHEMA, SURVIVOR_ORDER
+from nemo_assets.lineage.entries import has_uid
+from nemo_assets.storage import Stage, Store
+from nemo_assets.storage.parquet import scan
+
+_TOLD = {
+    "row_verified": "its completion was judged correct",
+    "correctness_lcb": "its problem was solved more reliably",
+    "answer_complete": "its answer is complete",
+    "split_position": "its split comes first in the catalog",
+    "char_len": "its text is longer",
+    "content_sha1": "its content digest sorts first",
+    "source_file": "its file sorts first",
+    "source_row": "its row comes first in the file",
+}
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """`column` of dedup.SURVIVOR_ORDER decided: the survivor has `survivor_value`, the removed row `value`."""
+
+    column: str
+    survivor_value: Any
+    value: Any
+    wins: str
+
+    @property
+    def told(self) -> str:
+        return _TOLD.get(self.column, f"its {self.column} is better")
+
+
+def deciding_criterion(
+    removed: tuple[str, bytes], survivor: tuple[str, bytes], catalog: Catalog, store: Store
+) -> Criterion | None:
+    """What made `survivor` win over `removed`, each given as (partition, uid).
+
+    None where a signature is no longer there.
+    """
+    theirs, ours = _signature(*survivor, catalog, store), _signature(*removed, catalog, store)
+    if theirs is None or ours is None:
+        return None
+    for column, descending in SURVIVOR_ORDER:
+        if theirs[column] != ours[column]:
+            return Criterion(column, theirs[column], ours[column], "larger" if descending else "smaller")
+    return None
+
+
+def _signature(partition: str, uid: bytes, catalog: Catalog, store: Store) -> dict[str, Any] | None:
+    manifest = store.find(Stage.SIGNATURES, partition)
+    if manifest is None or partition not in catalog.splits:
+        return None
+    position = pl.lit(catalog.splits[partition].position)
+    rows = scan(store.paths(manifest), SIGNATURE_SCHEMA).filter(has_uid(uid)).with_columns(split_position=position).collect()
+    return rows.row(0, named=True) if rows.height else None

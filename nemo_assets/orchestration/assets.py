@@ -1,0 +1,159 @@
+"""The assets of the chain: each calls its stage and says what was made.
+
+Belongs here: which asset depends on which, and one sentence on each that the UI shows. Does not: work on data.
+"""
+
+from pathlib import Path
+
+import dagster as dg
+
+from nemo_assets.hub.sources import open_source
+from nemo_assets.orchestration import columns
+from nemo_assets.orchestration.automation import OptIn, on_data_change
+from nemo_assets.orchestration.chain import ChainAsset, chain_asset
+from nemo_assets.orchestration.external import RECIPE, SOURCE
+from nemo_assets.orchestration.metadata import materialized
+from nemo_assets.orchestration.partitions import Partitions, Per
+from nemo_assets.orchestration.resources import SettingsResource
+from nemo_assets.records.recipe import code_digest, package_digest
+from nemo_assets.records.schema import COLUMNS, LEDGER_COLUMNS
+from nemo_assets.scoring.engine import SCORER_VERSION
+from nemo_assets.stages import inventory as inventory_stage
+from nemo_assets.stages import metadata_coverage as coverage_stage
+from nemo_assets.stages.deduped import dedupe
+from nemo_assets.stages.duplicates import find_duplicates
+from nemo_assets.stages.ledger import LEDGER_CODE, write_ledger
+from nemo_assets.stages.normalized import normalize
+from nemo_assets.stages.pools import POOLS_CODE, build_pools
+from nemo_assets.stages.published import PUBLISHED_CODE, publish
+from nemo_assets.stages.raw import fetch_split
+from nemo_assets.stages.scored import score
+from nemo_assets.stages.signatures import sign
+
+_DEDUP_CODE = package_digest("dedup")
+
+
+@chain_asset(
+    deps=[SOURCE], group="sources", columns=columns.FILE_COLUMNS, kinds=["huggingface", "file"], pool="hf",
+    automation=on_data_change(first_fill=False),
+)  # fmt: skip
+def raw(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+    """The files of the split as they are at the source, pinned to a revision, downloaded resumably, verified by sha256.
+
+    Never filled by automation: the first download is started by hand.
+    """
+    here = settings.load()
+    split = here.catalog.split(context.partition_key)
+    source = open_source(split.repo, here.source_dir, here.endpoint, here.token)
+    return materialized(fetch_split(split, source, here.store, here.sample_records), here)
+
+
+@chain_asset(deps=["raw", RECIPE], group="rows", columns=COLUMNS)
+def normalized(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+    """One canonical row per source record, or a rejection with its reason and evidence."""
+    here = settings.load()
+    return materialized(normalize(here.catalog.split(context.partition_key), here.store, here.workers), here)
+
+
+@chain_asset(deps=["normalized"], group="rows", columns=columns.SIGNATURE_COLUMNS, code_version=_DEDUP_CODE)
+def signatures(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+    """What deduplication compares of each row, small enough that a whole scope fits in memory."""
+    here = settings.load()
+    return materialized(sign(here.catalog.split(context.partition_key), here.store), here)
+
+
+@chain_asset(
+    deps=["signatures"], group="rows", columns=columns.REMOVED_COLUMNS, per="scope", code_version=_DEDUP_CODE,
+    automation=on_data_change(optional=["signatures"]),
+)  # fmt: skip
+def duplicates(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+    """Who duplicates whom among the splits of a scope that exist, and which row survives."""
+    here = settings.load()
+    return materialized(find_duplicates(context.partition_key, here.catalog, here.store), here)
+
+
+@chain_asset(
+    deps=["duplicates", "normalized"], group="rows", columns=COLUMNS, code_version=_DEDUP_CODE,
+    # A change in `normalized` arrives through signatures and duplicates; before that, decisions are about other rows.
+    automation=on_data_change(untriggered_by=["normalized"]),
+)  # fmt: skip
+def deduped(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+    """The rows that stay, and each removed one with the row it duplicates and the measured similarity."""
+    here = settings.load()
+    return materialized(dedupe(here.catalog.split(context.partition_key), here.store, here.workers), here)
+
+
+@chain_asset(deps=["deduped"], group="rows", columns=LEDGER_COLUMNS, code_version=LEDGER_CODE)
+def ledger(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+    """One entry for every record there ever was: kept, rejected or removed, and why."""
+    here = settings.load()
+    return materialized(write_ledger(here.catalog.split(context.partition_key), here.store), here)
+
+
+@chain_asset(
+    deps=["deduped", RECIPE], origins="normalized", group="pools", columns=columns.MEMBERSHIP_COLUMNS, code_version=POOLS_CODE,
+    # Correctness is joined where the origin is here; a split whose origin nobody uses must not wait for it.
+    automation=on_data_change(optional=["normalized"]),
+)  # fmt: skip
+def pools(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+    """Which rows serve which purpose, by the predicates of `catalog/policies/pools.yaml`; no second copy of the text."""
+    here = settings.load()
+    return materialized(build_pools(here.catalog.split(context.partition_key), here.catalog, here.store), here)
+
+
+@chain_asset(
+    deps=["pools", "ledger"], group="pools", columns=columns.PUBLISHED_COLUMNS, kinds=["huggingface", "parquet"],
+    pool="hf", opt_in="publish", code_version=PUBLISHED_CODE,
+)  # fmt: skip
+def published(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+    """One commit per split to the target repo: rows, pools with text, tools catalog, ledger and card.
+
+    Runs by itself only with NEMO_AUTO_PUBLISH=1.
+    """
+    here = settings.load()
+    return materialized(publish(here.catalog.split(context.partition_key), here), here)
+
+
+@chain_asset(
+    deps=["published"], group="scores", columns=columns.SCORE_COLUMNS, kinds=["pytorch", "parquet"],
+    pool="gpu", opt_in="score", code_version=SCORER_VERSION,
+)  # fmt: skip
+def scored(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+    """How surprised each checkpoint is by the completion of each row: NLL in nats per token, percentile in the split.
+
+    Runs by itself only with NEMO_AUTO_SCORE=1.
+    """
+    here = settings.load()
+    return materialized(score(here.catalog.split(context.partition_key), here), here)
+
+
+@chain_asset(
+    deps=["raw"], group="reports", columns=columns.INVENTORY_COLUMNS, per="project", kinds=["json"],
+    automation=on_data_change(optional=["raw"]), code_version=code_digest(Path(inventory_stage.__file__)),
+)  # fmt: skip
+def inventory(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+    """Columns, types, null rates and defects of the raw files of every split that is here."""
+    here = settings.load()
+    return materialized(inventory_stage.take_inventory(here.catalog, here.store, here.workers), here)
+
+
+@chain_asset(
+    deps=["normalized", "pools"], group="reports", columns=columns.COVERAGE_COLUMNS, per="project", kinds=["json", "markdown"],
+    automation=on_data_change(optional=["normalized", "pools"]), code_version=code_digest(Path(coverage_stage.__file__)),
+)  # fmt: skip
+def metadata_coverage(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+    """What share of the rows of each split has correctness, reasoning, tools, licence and so on."""
+    here = settings.load()
+    return materialized(coverage_stage.measure_coverage(here.catalog, here.store), here)
+
+
+CHAIN: tuple[ChainAsset, ...] = (
+    raw, normalized, signatures, duplicates, deduped, ledger, pools, published, scored, inventory, metadata_coverage,
+)  # fmt: skip
+
+COVERS: dict[str, Per] = {SOURCE: "split", RECIPE: "split", **{asset.name: asset.per for asset in CHAIN}}
+
+
+def chain_assets(partitions: Partitions, opt_in: OptIn) -> list[dg.AssetsDefinition]:
+    """All assets of the chain for these partitions."""
+    return [asset.build(partitions, COVERS, opt_in) for asset in CHAIN]

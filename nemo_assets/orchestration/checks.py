@@ -1,0 +1,158 @@
+"""Asset checks: facts about what is current, measured again and shown in the UI.
+
+Belongs here: checks that read what is on disk or at the destination. Does not: gates; what must hold raises inside the
+stage, before anything is made current, because a check only blocks within its own run.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from nemo_assets.dedup import SIGNATURE_SCHEMA
+from nemo_assets.errors import UserError
+from nemo_assets.hub.targets import open_target
+from nemo_assets.orchestration.partitions import Partitions, Per
+from nemo_assets.orchestration.resources import SettingsResource
+from nemo_assets.records.schema import LEDGER_SCHEMA
+from nemo_assets.stages.duplicates import REMOVED_SCHEMA, RENAMED_SCHEMA
+from nemo_assets.stages.pools import correctness_origin
+from nemo_assets.storage import Manifest, Stage, Store
+from nemo_assets.storage.parquet import scan
+
+SCORED_SHARE = 0.95  # below it, more rows than the odd overlong one were refused
+
+Body = Callable[..., dg.AssetCheckResult]
+
+
+@dataclass(frozen=True)
+class ChainCheck:
+    """A check in the making: everything but the catalog, which decides its partitions."""
+
+    body: Body
+    asset: Stage
+    per: Per
+
+    def build(self, partitions: Partitions) -> dg.AssetChecksDefinition:
+        return dg.asset_check(
+            asset=self.asset.value, name=self.body.__name__, partitions_def=partitions.definition(self.per)
+        )(self.body)
+
+
+def chain_check(asset: Stage, per: Per = "split") -> Callable[[Body], ChainCheck]:
+    """Declare a check of an asset; its name and description are those of the function."""
+    return lambda body: ChainCheck(body, asset, per)
+
+
+@chain_check(Stage.LEDGER)
+def records_are_conserved(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
+    """Every record read is kept, rejected or removed, exactly once: read = kept + rejected + removed."""
+    store, key = settings.load().store, context.partition_key
+    normalized, ledger = store.current(Stage.NORMALIZED, key), store.current(Stage.LEDGER, key)
+    entries = scan(store.paths(ledger), LEDGER_SCHEMA).select("record_uid", "state").collect()
+    states = dict(entries.group_by("state").len().sort("state").iter_rows())
+    counts = {
+        "records_read": normalized.counters["records"],
+        "ledger_entries": entries.height,
+        "distinct_records": entries["record_uid"].n_unique(),
+        "counted": _counted(ledger),
+    }
+    return dg.AssetCheckResult(passed=len(set(counts.values())) == 1, metadata={**counts, **states})
+
+
+def _counted(ledger: Manifest) -> int:
+    """Kept, rejected and removed as the ledger's manifest says."""
+    counters = ledger.counters
+    return int(counters["kept"] + sum(counters["rejected"].values()) + sum(counters["removed"].values()))
+
+
+@chain_check(Stage.DUPLICATES, per="scope")
+def ids_are_unique(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
+    """No two rows that stay share an id, over all splits of the scope."""
+    store = settings.load().store
+    manifest = store.current(Stage.DUPLICATES, context.partition_key)
+    kept = _kept_ids(store, manifest)
+    shared = kept.filter(pl.len().over("id") > 1)["id"].unique().sort()
+    metadata: dict[str, Any] = {"kept_rows": kept.height, "shared_ids": shared.len()}
+    if shared.len():
+        metadata["such_as"] = ", ".join(shared.head(5))
+    return dg.AssetCheckResult(passed=shared.len() == 0, metadata=metadata)
+
+
+def _kept_ids(store: Store, duplicates: Manifest) -> pl.DataFrame:
+    """ids of the rows that `duplicates` keeps, as `deduped` writes them."""
+    signed = [path for key in duplicates.details["splits"] for path in store.paths(store.current(Stage.SIGNATURES, key))]
+    rows = scan(signed, SIGNATURE_SCHEMA).select("record_uid", "id")
+    removed = scan(store.paths(duplicates, "removed"), REMOVED_SCHEMA).select("record_uid")
+    renamed = scan(store.paths(duplicates, "renamed"), RENAMED_SCHEMA).select("record_uid", "unique_id")
+    kept = rows.join(removed, on="record_uid", how="anti").join(renamed, on="record_uid", how="left")
+    return kept.select(id=pl.coalesce("unique_id", "id")).collect(engine="streaming")
+
+
+@chain_check(Stage.POOLS)
+def correctness_is_joined(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
+    """Rendered rows found their evaluation in the source they were rendered from. Other splits have nothing to join."""
+    here = settings.load()
+    split = here.catalog.split(context.partition_key)
+    if split.source.correctness_from is None:
+        return dg.AssetCheckResult(passed=True, description="Correctness comes with the rows.")
+    if correctness_origin(split, here.catalog, here.store) is None:
+        wanted = f"{split.source.correctness_from}/{split.name}"
+        return _warning(f"Materialize normalized of {wanted}: without it no correctness can be joined.", {"matched": 0})
+    join = here.store.current(Stage.POOLS, split.key).counters["join"]
+    if join["rows"] and not join["matched"]:
+        return _warning("Not one text is found in the source it was rendered from.", join)
+    return dg.AssetCheckResult(passed=True, metadata=join)
+
+
+@chain_check(Stage.PUBLISHED)
+def release_is_at_destination(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
+    """The destination's head holds every file of the release of this split, unchanged."""
+    here = settings.load()
+    release = here.store.current(Stage.PUBLISHED, context.partition_key).details
+    try:
+        target = open_target(here.destination, here.endpoint, here.token)
+        head = target.head(release["repo"])
+        there = target.paths(release["repo"], head) if head else {}
+    except UserError as error:
+        return _warning(f"Could not be looked at: {error}", {"commit": release["commit"]})
+    missing = sorted(path for path, sha256 in release["files"].items() if there.get(path) != sha256)
+    metadata = {"files": len(release["files"]), "missing_or_changed": len(missing), "commit": release["commit"], "head": str(head)}
+    told = f"Missing or changed at the head, such as {missing[0]}." if missing else None
+    return dg.AssetCheckResult(passed=not missing, description=told, metadata=metadata)
+
+
+@chain_check(Stage.SCORED)
+def rows_are_scored(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
+    """Nearly every row has an NLL under every checkpoint, and no loss mask differs from the one the row was written with."""
+    checkpoints = settings.load().store.current(Stage.SCORED, context.partition_key).counters["checkpoints"]
+    shares = {name: _ok_share(summary) for name, summary in checkpoints.items()}
+    mismatches = sum(summary["status"].get("mask_mismatch", 0) for summary in checkpoints.values())
+    metadata = {"mask_mismatches": mismatches, **{f"ok_share_{name}": round(share, 6) for name, share in shares.items()}}
+    if mismatches:
+        return dg.AssetCheckResult(passed=False, description=f"{mismatches} rows have another mask than they were written with.", metadata=metadata)
+    if any(share < SCORED_SHARE for share in shares.values()):
+        return _warning(f"Fewer than {SCORED_SHARE:.0%} of the rows have an NLL.", metadata)
+    return dg.AssetCheckResult(passed=True, metadata=metadata)
+
+
+def _ok_share(summary: dict[str, Any]) -> float:
+    return summary["status"].get("ok", 0) / summary["rows"] if summary["rows"] else 1.0
+
+
+def _warning(description: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
+    """Failed, but nothing is wrong with the data as such."""
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=description, metadata=metadata)
+
+
+CHECKS = (records_are_conserved, ids_are_unique, correctness_is_joined, release_is_at_destination, rows_are_scored)
+
+
+def chain_checks(partitions: Partitions) -> list[dg.AssetChecksDefinition]:
+    """All checks for these partitions. Partitioned checks are in preview in Dagster 1.13, which says so each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [check.build(partitions) for check in CHECKS]

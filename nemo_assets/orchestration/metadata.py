@@ -1,0 +1,162 @@
+"""What the UI shows of a materialization, made from its manifest.
+
+Belongs here: the choice and form of metadata. Does not: measuring anything; every number was counted by the stage.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from nemo_assets.settings import Settings
+from nemo_assets.storage import Manifest
+
+Metadata = dict[str, Any]
+
+_BAR, _GAP, _HEIGHT = 9, 2, 40  # of the length histogram, in pixels
+
+
+def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult:
+    """Data version and metadata of what a stage has made current."""
+    counters = manifest.counters
+    metadata: Metadata = {
+        **_place(manifest, settings),
+        **_numbers(counters),
+        **_funnel(counters),
+        **_shares("pools", "pool", counters.get("pools", {}), counters.get("rows", 0)),
+        **_shares("tags", "tag", counters.get("tags", {}), counters.get("rows", 0)),
+        **_shares("configs", "config", counters.get("configs", {}), counters.get("rows", 0)),
+        **_lengths(counters.get("length_bins", {})),
+        **_join(counters),
+        **_source(manifest),
+        **_splits(manifest.details.get("splits", ())),
+        **_release(manifest),
+        **_scores(counters.get("checkpoints", {})),
+    }
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(manifest.data_version))
+
+
+def _place(manifest: Manifest, settings: Settings) -> Metadata:
+    """Where the files lie, how many rows they hold, what they were made from."""
+    directory = settings.store.directory(manifest.stage, manifest.partition)  # type: ignore[arg-type]
+    place: Metadata = {
+        "dagster/uri": directory.as_uri(),
+        "manifest": dg.MetadataValue.path(directory / "manifest.json"),
+        "bytes": sum(part.bytes for part in manifest.parts),
+        "version": manifest.version,
+    }
+    rows = manifest.counters.get("rows")
+    if rows is not None:
+        place["dagster/row_count"] = rows
+    if manifest.inputs:
+        place["inputs"] = _table([{"input": name, "data version": version} for name, version in manifest.inputs.items()])
+    if settings.sample_records is not None:
+        place["sample"] = f"the first {settings.sample_records} records only"
+    return place
+
+
+def _numbers(counters: Mapping[str, Any]) -> Metadata:
+    """Plain counts, which the UI plots over time and partitions; groups of counts as their sum."""
+    plain = {name: value for name, value in counters.items() if isinstance(value, int | float)}
+    sums = {name: sum(counters[name].values()) for name in ("rejected", "removed") if isinstance(counters.get(name), dict)}
+    return plain | sums
+
+
+def _funnel(counters: Mapping[str, Any]) -> Metadata:
+    """How the records ended: kept, rejected and removed by code, with their share."""
+    records = counters.get("records")
+    if records is None or "rejected" not in counters:
+        return {}
+    lines = [("records", "", records), ("kept", "", counters.get("kept", counters.get("rows")))]
+    for state in ("rejected", "removed"):
+        lines += [(state, code, count) for code, count in counters.get(state, {}).items()]
+    return {"funnel": _table([{"state": s, "code": c, "records": n, "share": _percent(n, records)} for s, c, n in lines])}
+
+
+def _shares(name: str, label: str, counts: Mapping[str, int], whole: int) -> Metadata:
+    rows = [{label: key, "rows": count, "share": _percent(count, whole)} for key, count in counts.items()]
+    return {name: _table(rows)} if rows else {}
+
+
+def _lengths(bins: Mapping[str, int]) -> Metadata:
+    """Rows by length as a picture small enough to be shown in place: the UI hides Markdown of 1,000 characters and more."""
+    counts = {int(edge): count for edge, count in bins.items()}
+    if not counts:
+        return {}
+    edges = [edge for edge in [0, *(1 << power for power in range(6, 40))] if min(counts) <= edge <= max(counts)]
+    path, tallest = "", max(counts.values())
+    for place, edge in enumerate(edges):
+        height = round(_HEIGHT * counts.get(edge, 0) / tallest)
+        path += f"M{place * (_BAR + _GAP)} {_HEIGHT}v-{height}h{_BAR}v{height}z"
+    width = len(edges) * (_BAR + _GAP)
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{_HEIGHT}"><path fill="#479" d="{path}"/></svg>'
+    picture = f"![rows by length](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    return {"lengths": dg.MetadataValue.md(f"{picture}\n\n{edges[0]:,} to {2 * edges[-1] or 64:,} tokens, each bar twice as long")}
+
+
+def _join(counters: Mapping[str, Any]) -> Metadata:
+    join = counters.get("join")
+    return {"correctness_joined": join["matched"], "correctness_join_rate": join["rate"]} if join else {}
+
+
+def _source(manifest: Manifest) -> Metadata:
+    """Of raw files: which, from which revision, and where a person can look at them."""
+    files = manifest.details.get("files")
+    if manifest.stage != "raw" or not files:
+        return {}
+    shown = [{"path": file["path"], "bytes": file["size"], "content": file["content_id"][:12], "url": file["url"]} for file in files]
+    return {
+        "source": dg.MetadataValue.url(files[0]["url"]),
+        "repo": manifest.details["repo"],
+        "revision": manifest.details["revision"],
+        "files_here": _table(shown),
+    }
+
+
+def _splits(splits: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]]) -> Metadata:
+    """One line a split, of assets that read several."""
+    if isinstance(splits, Mapping):
+        splits = [{"split": key, **{name: split[name] for name in ("rows", "removed")}} for key, split in splits.items()]
+    return {"splits": _table([{name: _cell(value) for name, value in split.items()} for split in splits])} if splits else {}
+
+
+def _release(manifest: Manifest) -> Metadata:
+    details = manifest.details
+    if "commit" not in details:
+        return {}
+    return {"release": dg.MetadataValue.url(details["url"]), "repo": details["repo"], "commit": details["commit"]}
+
+
+def _scores(checkpoints: Mapping[str, Mapping[str, Any]]) -> Metadata:
+    """One line a checkpoint, and each mean NLL (nats per token) as a number of its own, so that it is plotted."""
+    lines = []
+    for name, summary in checkpoints.items():
+        shown = {key: _cell(value) for key, value in summary.items() if not isinstance(value, dict)}
+        lines.append({"checkpoint": name, "ok": summary["status"].get("ok", 0), **shown})
+    means = {f"nll_mean_{name}": s["nll_mean"] for name, s in checkpoints.items() if s["nll_mean"] is not None}
+    return ({"scores": _table(lines)} if lines else {}) | means
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    records = [dg.TableRecord(dict(row)) for row in rows]
+    columns = [dg.TableColumn(name, _type_name(rows, name)) for name in rows[0]]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns))
+
+
+def _type_name(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    kinds = {type(row[name]) for row in rows}
+    return "int" if kinds == {int} else "float" if kinds <= {int, float} else "string"
+
+
+def _cell(value: Any) -> str | int | float:
+    """A value a table can hold."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else value if isinstance(value, str | int | float) else str(value)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else ""

@@ -1,0 +1,215 @@
+"""The same stages on plain folders, for one-off use: no partitions, no instance, nothing to look up later.
+
+Belongs here: reading and writing the folders that the steps hand to each other. Does not: what a step does, which is
+the stage's own code.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nemo_assets.catalog import Split
+from nemo_assets.errors import UserError
+from nemo_assets.hub.card import CardContent, ConfigSplit, SplitFunnel, dataset_card
+from nemo_assets.hub.sources import open_source, visible_files
+from nemo_assets.hub.targets import Change, HeadMovedError, Target
+from nemo_assets.progress import track
+from nemo_assets.records.schema import COLUMNS, ROW_SCHEMA
+from nemo_assets.scoring.engine import CheckpointRef, Limits
+from nemo_assets.scoring.percentile import percentile_within_split
+from nemo_assets.scoring.rows import INPUT_SCHEMA, PERCENTILE_FIELD, SCORE_SCHEMA
+from nemo_assets.settings import TOKENS_PER_FORWARD, Settings
+from nemo_assets.stages.normalized import normalize
+from nemo_assets.stages.pools import pool_expressions
+from nemo_assets.stages.raw import fetch_split
+from nemo_assets.stages.scored import engine_for
+from nemo_assets.storage import Manifest, Stage, Store
+from nemo_assets.storage.parquet import PartWriter, read_batches, write_part
+from nemo_assets.storage.staging import write_durably
+
+_WORK = ".nemo"  # hidden in the output folder: raw files and finished units, so that a killed step resumes
+
+
+def normalize_folder(
+    splits: Sequence[Split], settings: Settings, out_dir: Path, *, hf_layout: bool, readme: bool, keep: frozenset[str], max_records: int | None
+) -> dict[str, Any]:
+    """Normalize splits of one dataset into Parquet shards, a tools catalog and the rejected records.
+
+    Shards are `<split>__00000.parquet`, with `hf_layout` `data/<split>-00000-of-00003.parquet`. Returns counters by
+    split, which `normalize_summary.json` holds too.
+    """
+    store = Store(out_dir / _WORK)
+    summary: dict[str, Any] = {}
+    shards: dict[str, list[Path]] = {}
+    for split in splits:
+        source = open_source(split.repo, settings.source_dir, settings.endpoint, settings.token)
+        fetch_split(split, source, store, max_records)
+        manifest = normalize(split, store, settings.workers, keep=keep)
+        shards[split.name] = _copy_shards(split, store, manifest, out_dir, hf_layout)
+        _write_tools_catalog(split, store, manifest, out_dir)
+        rejected = pl.concat([pl.read_parquet(path) for path in store.paths(manifest, "rejected")])
+        (out_dir / "rejected").mkdir(exist_ok=True)
+        write_part(out_dir / "rejected" / f"{split.name}.parquet", rejected.to_arrow())
+        summary[split.name] = {key: manifest.counters[key] for key in ("records", "rows", "rejected", "tags")}
+    if readme:
+        write_durably(out_dir / "README.md", _readme(splits, store, shards, out_dir).encode())
+    _write_json(out_dir / "normalize_summary.json", summary)
+    return summary
+
+
+def _copy_shards(split: Split, store: Store, manifest: Manifest, out_dir: Path, hf_layout: bool) -> list[Path]:
+    parts = [path for path, part in zip(store.paths(manifest), manifest.table("rows"), strict=True) if part.rows]
+    folder = out_dir / "data" if hf_layout else out_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [*folder.glob(f"{split.name}-*-of-*.parquet"), *folder.glob(f"{split.name}__*.parquet")]:
+        old.unlink()
+    names = [
+        f"{split.name}-{n:05d}-of-{len(parts):05d}.parquet" if hf_layout else f"{split.name}__{n:05d}.parquet" for n in range(len(parts))
+    ]
+    for part, name in zip(parts, names, strict=True):
+        shutil.copyfile(part, folder / name)
+    return [folder / name for name in names]
+
+
+def _write_tools_catalog(split: Split, store: Store, manifest: Manifest, out_dir: Path) -> None:
+    tools = pl.concat([pl.read_parquet(path) for path in store.paths(manifest, "tools")]).unique("source_tools_id").sort("source_tools_id")
+    if tools.height:
+        catalog = {key: msgspec.json.decode(text) for key, text in tools.select("source_tools_id", "tools_json").iter_rows()}
+        _write_json(out_dir / f"{split.name}__tools_catalog.json", catalog)
+
+
+def _readme(splits: Sequence[Split], store: Store, shards: dict[str, list[Path]], out_dir: Path) -> str:
+    source = splits[0].source
+    manifests = {split.name: store.current(Stage.NORMALIZED, split.key) for split in splits}
+    revision = store.current(Stage.RAW, splits[0].key).details["revision"]
+    configs = tuple(
+        ConfigSplit("rows", name, tuple(p.relative_to(out_dir).as_posix() for p in paths), manifests[name].rows(), sum(map(_memory, paths)))
+        for name, paths in shards.items()
+        if paths
+    )
+    funnels = tuple(SplitFunnel(name, m.counters["records"], m.rows(), m.counters["rejected"], {}) for name, m in manifests.items())
+    columns = tuple((c.name, str(c.type), c.description) for c in COLUMNS)
+    license_id = "other" if " " in source.license else source.license
+    return dataset_card(CardContent(out_dir.name, f"{source.title}, normalized", source.repo, revision, license_id, (), configs, funnels, columns))
+
+
+def _memory(path: Path) -> int:
+    """Bytes of the rows of a Parquet file before compression."""
+    metadata = pq.read_metadata(path)
+    return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+
+
+def pools_folder(in_dir: Path, out_dir: Path, settings: Settings) -> dict[str, int]:
+    """Copy the rows of every pool to `<out>/<pool>/<pool>__00000.parquet`; `pools_manifest.json` holds the counts."""
+    files = parquet_files(in_dir)
+    expressions = pool_expressions(settings.catalog.pool_policy)
+    counts: dict[str, int] = {}
+    for name, expression in expressions.items():
+        path = out_dir / name / f"{name}__00000.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with track(f"pools {name}", len(files), "files") as meter, PartWriter(path, _schema_of(files[0])) as writer:
+            for file in files:
+                for table in read_batches([file]):
+                    frame = pl.DataFrame(pl.from_arrow(table))
+                    member = frame.select(expression.alias("member"))["member"]
+                    writer.write(table.filter(member.to_arrow()))
+                meter.advance(1)
+        counts[name] = writer.rows
+        if not writer.rows:  # one empty shard breaks a whole config when the folder is loaded
+            shutil.rmtree(path.parent)
+    _write_json(out_dir / "pools_manifest.json", {"in_dir": str(in_dir), "files": len(files), "pools": counts})
+    return counts
+
+
+def publish_folder(folder: Path, repo: str, target: Target) -> str:
+    """Commit a folder as it is, hidden files left out, in one commit; returns the commit id."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder to publish.")
+    additions: dict[str, Path | bytes] = {path: folder / path for path in visible_files(folder)}
+    if not additions:
+        raise UserError(f"{folder}: the folder holds no file to publish.")
+    change = Change(additions, (), f"Upload {folder.name}: {len(additions)} files")
+    try:
+        return target.commit(repo, change, target.head(repo))
+    except HeadMovedError:
+        raise UserError(f"{target.location(repo)}: somebody else committed meanwhile. Run again.") from None
+
+
+def score_folder(in_dir: Path, out_dir: Path, settings: Settings) -> dict[str, Any]:
+    """Score every Parquet file of a folder under each checkpoint: `<out>/<checkpoint>/<file>`; percentile within the file."""
+    files = parquet_files(in_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    summary: dict[str, Any] = {}
+    limits = Limits(settings.max_length, settings.batch_size, max(TOKENS_PER_FORWARD, settings.max_length))
+    for name, checkpoint in settings.catalog.checkpoints.items():
+        if not checkpoint.score:
+            continue
+        engine = engine_for(settings, out_dir)
+        reference = CheckpointRef(name, checkpoint.model, checkpoint.revision)
+        for file in files:
+            rows = _inputs_of(file, settings.scorer_max_records)
+            measured = engine.score(rows, reference, limits)
+            percentiles = percentile_within_split(measured["nll_mean"].to_pylist())
+            scores = measured.append_column(PERCENTILE_FIELD, pa.array(percentiles, pa.float64())).cast(SCORE_SCHEMA)
+            path = out_dir / name / file.relative_to(in_dir)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_part(path, scores)
+            means = [value for value in scores["nll_mean"].to_pylist() if value is not None]
+            summary[f"{name}/{file.relative_to(in_dir)}"] = {
+                "rows": scores.num_rows, "scored": len(means), "nll_mean": sum(means) / len(means) if means else None,
+            }  # fmt: skip
+    _write_json(out_dir / "scores_summary.json", summary)
+    return summary
+
+
+def fetch_candidates(settings: Settings, directory: Path) -> Path:
+    """Bring the Parquet files of CANDIDATE_DATASET_ID, below CANDIDATE_SUBDIR if set, to `directory`."""
+    if settings.candidate_dataset_id is None:
+        raise UserError("score: say what to score, by --in-dir or by CANDIDATE_DATASET_ID (a Hub dataset) and CANDIDATE_SUBDIR.")
+    source = open_source(settings.candidate_dataset_id, None, settings.endpoint, settings.token)
+    revision = source.revision()
+    prefix = f"{settings.candidate_subdir.strip('/')}/" if settings.candidate_subdir else ""
+    files = [f for f in source.files(revision) if f.path.startswith(prefix) and f.path.endswith(".parquet")]
+    if not files:
+        raise UserError(f"{settings.candidate_dataset_id}@{revision[:7]}: no Parquet file below {prefix or 'its root'}. Correct CANDIDATE_SUBDIR.")
+    for file in files:
+        source.fetch(file, revision, directory / file.path)
+    return directory
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """The Parquet files of a folder, sorted; raises UserError if there is none."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder.")
+    files = [folder / path for path in visible_files(folder) if path.endswith(".parquet") and not path.startswith("rejected/")]
+    if not files:
+        raise UserError(f"{folder}: the folder holds no Parquet file.")
+    return files
+
+
+def _schema_of(file: Path) -> pa.Schema:
+    schema = pq.read_schema(file)
+    missing = [name for name in ROW_SCHEMA.names if name not in schema.names]
+    if missing:
+        raise UserError(f"{file}: these are no normalized rows, column {missing[0]} is missing. Run `nemo-assets normalize` first.")
+    return schema
+
+
+def _inputs_of(file: Path, rows: int | None) -> pa.Table:
+    missing = [name for name in INPUT_SCHEMA.names if name not in pq.read_schema(file).names]
+    if missing:
+        raise UserError(f"{file}: cannot be scored, column {missing[0]} is missing. It needs {', '.join(INPUT_SCHEMA.names)}.")
+    return pl.scan_parquet(file).select(INPUT_SCHEMA.names).head(rows or 1 << 62).collect().to_arrow().cast(INPUT_SCHEMA)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(path, msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1))
