@@ -207,7 +207,7 @@ def _counters(censuses: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 def _summary(key: str, census: dict[str, Any]) -> dict[str, Any]:
     """One line of the table in the manifest."""
     rates = {name: column["null_rate"] for name, column in census["columns"].items() if column["null_rate"] is not None}
-    emptiest = max(rates, key=lambda name: rates[name], default=None)
+    highest = max(rates.values(), default=0.0)
     mixed = mixed_paths(census["columns"])
     left_out = [f"… {len(mixed) - MIXED_SHOWN} more"] if len(mixed) > MIXED_SHOWN else []
     return {
@@ -216,6 +216,6 @@ def _summary(key: str, census: dict[str, Any]) -> dict[str, Any]:
         "objects": census["objects"],
         "columns": len(census["columns"]),
         "mixed_types": mixed[:MIXED_SHOWN] + left_out,
-        "null_rate_max": rates[emptiest] if emptiest is not None else None,
-        "null_rate_max_column": emptiest,
+        "null_rate_max": highest,
+        "null_rate_max_column": min((name for name, rate in rates.items() if rate == highest > 0), default=None),
     }

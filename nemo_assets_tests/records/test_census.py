@@ -33,7 +33,9 @@ def test_a_column_is_counted_as_present_null_and_absent_and_by_type() -> None:
 
 def test_nested_paths_follow_keys_and_list_elements() -> None:
     call = {"function": {"name": "f", "arguments": {"x": 1}}}
-    record = {"messages": [{"role": "user", "content": "q"}, {"role": "tool", "content": {}, "tool_calls": [call, call]}]}
+    record = {
+        "messages": [{"role": "user", "content": "q"}, {"role": "tool", "content": {}, "tool_calls": [call, call]}]
+    }
     assert counted(record).columns()["messages"]["paths"] == {
         "messages[]": {"present": 2, "types": {"object": 2}},
         "messages[].role": {"present": 2, "types": {"string": 2}},
@@ -58,7 +60,7 @@ def test_keys_are_quoted_where_a_path_would_be_misread() -> None:
 
 
 def test_a_map_is_folded_only_when_it_has_more_keys_than_a_schema() -> None:
-    at_the_cap = [{"arguments": {f"k{n}": n}} for n in range(MAX_KEYS)]
+    at_the_cap: list[dict[str, Any]] = [{"arguments": {f"k{n}": n}} for n in range(MAX_KEYS)]
     one_more = [*at_the_cap, {"arguments": {"another": {"x": "text"}}}]
     assert len(counted(*at_the_cap).columns()["arguments"]["paths"]) == MAX_KEYS
     assert counted(*one_more).columns()["arguments"]["paths"] == {
@@ -68,12 +70,9 @@ def test_a_map_is_folded_only_when_it_has_more_keys_than_a_schema() -> None:
 
 
 def test_too_many_columns_become_one_without_a_null_rate() -> None:
-    columns = counted({f"c{n}": 1 for n in range(MAX_COLUMNS + 1)}).columns()
-    assert columns == {
-        "{*}": {
-            "present": MAX_COLUMNS + 1, "null": 0, "null_rate": None, "types": {"integer": MAX_COLUMNS + 1}, "paths": {},
-        }
-    }  # fmt: skip
+    many = MAX_COLUMNS + 1
+    columns = counted({f"c{n}": 1 for n in range(many)}).columns()
+    assert columns == {"{*}": {"present": many, "null": 0, "null_rate": None, "types": {"integer": many}, "paths": {}}}
 
 
 def test_nothing_below_the_depth_limit_is_looked_into() -> None:
@@ -98,7 +97,8 @@ RECORDS = st.lists(st.dictionaries(KEYS, VALUES, max_size=4), min_size=1, max_si
 def crowded(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The records, each with a share of keys that together exceed the cap at two levels."""
     return [
-        record | {"map": {f"m{n}": {f"x{n}": i} for n in range(i * 40, i * 40 + 40)}} for i, record in enumerate(records)
+        record | {"map": {f"m{n}": {f"x{n}": i} for n in range(i * 40, i * 40 + 40)}}
+        for i, record in enumerate(records)
     ]
 
 

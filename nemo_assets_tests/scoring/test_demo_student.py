@@ -10,7 +10,7 @@ import pytest
 from nemo_assets.scoring import CheckpointRef, Limits, LocalEngine, train_demo_student
 from nemo_assets_tests.scoring.texts import made_up_rows, table_of
 
-STEPS = 15
+STEPS = 40
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,6 @@ def test_other_texts_replace_the_student(texts, tmp_path):
 
 
 def test_too_little_text_is_refused(texts, tmp_path):
-    with pytest.raises(ValueError, match="training needs more than 256"):
+    with pytest.raises(ValueError, match="training needs more than 64"):
         train_demo_student(["too little"], tmp_path / "student", steps=1)
     assert not list(tmp_path.iterdir())

@@ -68,7 +68,7 @@ def fetch(key: str, catalog: Catalog, sources: Path, store: Store) -> Manifest:
     return fetch_split(split, open_source(split.repo, sources), store)
 
 
-def report(manifest: Manifest, store: Store) -> dict[str, dict[str, dict[str, Any]]]:
+def report(manifest: Manifest, store: Store) -> Any:
     return json.loads(store.paths(manifest, "inventory")[0].read_bytes())
 
 
@@ -98,7 +98,9 @@ def test_mixed_types_and_null_rates_of_lines_are_visible(catalog: Catalog, store
     assert manifest.counters["splits"]["nemotron-math-v2-harmony-tools/low"] == {"records": 3, "columns": 2}
 
 
-def test_parquet_rows_are_counted_like_lines_and_invalid_text_is_one_records_fault(catalog: Catalog, store: Store) -> None:
+def test_parquet_rows_are_counted_like_lines_and_invalid_text_is_one_records_fault(
+    catalog: Catalog, store: Store
+) -> None:
     split = report(take_inventory(catalog, store), store)[RENDERED]["low"]
     assert (split["records"], split["objects"], split["unparseable"]) == (3, 2, {"invalid_utf8": 1})
     assert [file["records"] for file in split["files"]] == [2, 1]
@@ -124,7 +126,9 @@ def test_only_splits_with_new_raw_data_are_read_again(catalog: Catalog, sources:
     assert second.data_version != first.data_version
 
 
-def test_a_second_inventory_of_the_same_files_is_the_first(tmp_path: Path, catalog: Catalog, sources: Path, store: Store) -> None:
+def test_a_second_inventory_of_the_same_files_is_the_first(
+    tmp_path: Path, catalog: Catalog, sources: Path, store: Store
+) -> None:
     first = take_inventory(catalog, store)
     assert take_inventory(catalog, store) == first
     elsewhere = Store(tmp_path / "elsewhere")

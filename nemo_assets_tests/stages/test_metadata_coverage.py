@@ -53,12 +53,13 @@ MATH_RECORDS = [
     {"expected_answer": None, "messages": turns("1+3?", "four"), "license": "cc-by-4.0", "used_in": []},
 ]
 # Three of four with tools, two of four with a call, one of these breaking the schema of its tool.
+TOOLS = [{"type": "function", "function": TOOL}]
 CHAT_RECORDS = [
-    {"uuid": "a", "tools": [{"type": "function", "function": TOOL}], "messages": with_call("1+2", '{"x": 1}')},
-    {"uuid": "b", "tools": [{"type": "function", "function": TOOL}], "messages": with_call("one and two", '{"x": "one"}')},
-    {"uuid": "c", "tools": [{"type": "function", "function": TOOL}], "messages": turns("hello there", "hello"), "used_in": ["n"]},
-    {"uuid": "d", "tools": [], "messages": turns("good day", "good day"), "reasoning": "off", "capability_target": "chat"},
-]  # fmt: skip
+    {"uuid": "a", "tools": TOOLS, "messages": with_call("1+2", '{"x": 1}')},
+    {"uuid": "b", "tools": TOOLS, "messages": with_call("one and two", '{"x": "one"}')},
+    {"uuid": "c", "tools": TOOLS, "messages": turns("hello there", "hello"), "used_in": ["n"]},
+    {"uuid": "d", "tools": [], "messages": turns("day", "good day"), "reasoning": "off", "capability_target": "chat"},
+]
 
 
 @pytest.fixture
@@ -98,20 +99,22 @@ def table(manifest: Manifest) -> dict[str, dict[str, Any]]:
     return {line["split"]: line for line in manifest.details["splits"]}
 
 
-def test_percentages_are_those_counted_by_hand(catalog: Catalog, store: Store, normalized: Callable[..., Manifest]) -> None:
+def test_percentages_are_those_counted_by_hand(
+    catalog: Catalog, store: Store, normalized: Callable[..., Manifest]
+) -> None:
     normalized(CHAT, CHAT_RECORDS)
     normalized(MATH, MATH_RECORDS)
     coverage = table(measure_coverage(catalog, store))
     assert list(coverage) == [MATH, CHAT]  # the order of the catalog
     assert coverage[MATH] == {
-        "split": MATH, "rows": 3, "correctness": 66.7, "row_verified": 33.3, "expected_answer": 66.7, "problem_id": 66.7,
-        "reasoning_text": 66.7, "reasoning_flag": 0.0, "capability_target": 0.0, "tools_offered": 0.0, "tool_calls": 0.0,
-        "license": 33.3, "uuid": 66.7, "used_in": 0.0, "valid_tool_schema": 100.0,
+        "split": MATH, "rows": 3, "correctness": 66.7, "row_verified": 33.3, "expected_answer": 66.7,
+        "problem_id": 66.7, "reasoning_text": 66.7, "reasoning_flag": 0.0, "capability_target": 0.0,
+        "tools_offered": 0.0, "tool_calls": 0.0, "license": 33.3, "uuid": 66.7, "used_in": 0.0, "valid_tool_schema": 100.0,
     }  # fmt: skip
     assert coverage[CHAT] == {
-        "split": CHAT, "rows": 4, "correctness": 0.0, "row_verified": 0.0, "expected_answer": 0.0, "problem_id": 0.0,
-        "reasoning_text": 0.0, "reasoning_flag": 25.0, "capability_target": 25.0, "tools_offered": 75.0, "tool_calls": 50.0,
-        "license": 0.0, "uuid": 100.0, "used_in": 25.0, "valid_tool_schema": 75.0,
+        "split": CHAT, "rows": 4, "correctness": 0.0, "row_verified": 0.0, "expected_answer": 0.0,
+        "problem_id": 0.0, "reasoning_text": 0.0, "reasoning_flag": 25.0, "capability_target": 25.0,
+        "tools_offered": 75.0, "tool_calls": 50.0, "license": 0.0, "uuid": 100.0, "used_in": 25.0, "valid_tool_schema": 75.0,
     }  # fmt: skip
 
 
@@ -152,7 +155,10 @@ def test_the_page_has_a_line_a_split_and_explains_every_column(
     normalized(CHAT, [{"uuid": "a", "messages": []}])  # rejected, so the split has no row
     manifest = measure_coverage(catalog, store)
     lines = store.paths(manifest, "markdown")[0].read_text().splitlines()
-    assert f"| {MATH} | 3 | 66.7 | 33.3 | 66.7 | 66.7 | 66.7 | 0.0 | 0.0 | 0.0 | 0.0 | 33.3 | 66.7 | 0.0 | 100.0 |" in lines
+    assert (
+        f"| {MATH} | 3 | 66.7 | 33.3 | 66.7 | 66.7 | 66.7 | 0.0 | 0.0 | 0.0 | 0.0 | 33.3 | 66.7 | 0.0 | 100.0 |"
+        in lines
+    )
     assert f"| {CHAT} | 0 |{' – |' * len(MEASURES)}" in lines
     assert all(any(line.startswith(f"- `{name}`: ") for line in lines) for name in MEASURES)
     report = json.loads(store.paths(manifest, "metadata_coverage")[0].read_bytes())
