@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
+from nemo_assets.errors import UserError
 from nemo_assets.sample import HUB
 from nemo_assets.scoring.demo_student import train_demo_student
-from nemo_assets.settings import Settings
+from nemo_assets.settings import Settings, settings_file
 from nemo_assets.storage import Stage
+from nemo_assets.storage.staging import write_durably
 
 STUDENT = "nemo-demo-student"
 
 
 def demo_settings(settings: Settings) -> Settings:
-    """The environment's settings, with everything embedded: sample sources, local scorer, releases in a directory."""
-    return replace(
-        settings, source_dir=HUB, publish_to=None, scorer="local", model_name=str(student_directory(settings.data_dir)), max_length=2048
-    )
+    """Settings with everything embedded: sample sources, releases in a directory, a local scorer, the demo's student.
+
+    They are written to `settings.env` of the data directory, so that the UI and later commands use the same.
+
+    Raises UserError where the data directory holds data of other sources, which the sample must not replace.
+    """
+    data_dir = settings.data_dir
+    values = {
+        "NEMO_SOURCE_DIR": str(HUB),
+        "NEMO_PUBLISH_TO": str(data_dir / "hub"),
+        "NEMO_SCORER": "local",
+        "MODEL_NAME": str(student_directory(data_dir)),
+        "MAX_LENGTH": "2048",
+    }
+    path = settings_file(data_dir)
+    if not path.exists() and any(settings.store.manifests(Stage.RAW)):
+        raise UserError(f"{data_dir} holds data of other sources. Set NEMO_DATA_DIR to an empty directory for the demo.")
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lines = ["# Written by the demo. A variable set in the environment wins over its line here.", *(f"{k}={v}" for k, v in values.items())]
+    write_durably(path, "\n".join([*lines, ""]).encode())
+    return Settings.from_environment({"NEMO_DATA_DIR": str(data_dir), "NEMO_WORKERS": str(settings.workers), **values})
 
 
 def student_directory(data_dir: Path) -> Path:

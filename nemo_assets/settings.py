@@ -53,13 +53,19 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read every variable; raises UserError naming the first one that is wrong and what it may be."""
-        env = os.environ if environment is None else environment
+        """Read every variable; raises UserError naming the first one that is wrong and what it may be.
+
+        A data directory may hold `settings.env`, lines NAME=value that stand in for variables that are not set: `make
+        demo` writes one, so that whoever opens its data reads the sample and not the Hub.
+        """
+        given = os.environ if environment is None else environment
+        data_dir = Path(given.get("NEMO_DATA_DIR") or ".data").absolute()
+        env = {**_defaults_of(data_dir), **given}
         scorer = env.get("NEMO_SCORER") or "modal"
         if scorer not in ("modal", "local"):
             raise UserError(f"NEMO_SCORER={scorer}: set it to modal or local.")
         return cls(
-            data_dir=Path(env.get("NEMO_DATA_DIR") or ".data").absolute(),
+            data_dir=data_dir,
             source_dir=Path(env["NEMO_SOURCE_DIR"]).absolute() if env.get("NEMO_SOURCE_DIR") else None,
             publish_to=env.get("NEMO_PUBLISH_TO") or None,
             public=_flag(env, "NEMO_PUBLIC"),
@@ -109,6 +115,23 @@ class Settings:
     @property
     def dagster_home(self) -> Path:
         return self.data_dir / "dagster"
+
+
+def settings_file(data_dir: Path) -> Path:
+    """Where a data directory keeps its own defaults."""
+    return data_dir / "settings.env"
+
+
+def _defaults_of(data_dir: Path) -> dict[str, str]:
+    path = settings_file(data_dir)
+    if not path.is_file():
+        return {}
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    wrong = next((name for name, equals, _ in pairs if not equals or not name.isidentifier() or name == "NEMO_DATA_DIR"), None)
+    if wrong is not None:
+        raise UserError(f"{path}: {wrong!r} is no line NAME=value of a setting. Correct or delete the file.")
+    return {name: value for name, _, value in pairs}
 
 
 _catalogs: dict[Path, Catalog] = {}

@@ -1,7 +1,7 @@
 """Look into the tables of the stages: a sample of rows, or SQL over all of them.
 
-Belongs here: which tables there are, lazy frames over their current versions. Does not: one record (`passport`), writing
-anything.
+Belongs here: which tables there are, lazy frames over their current versions. Does not: one record (`passport`),
+writing anything.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -35,21 +35,13 @@ _UIDS = ("record_uid", "survivor_uid")
 _NAMED_COLUMNS = 30  # in an error message
 
 
-class _Piece(NamedTuple):
-    """One part of a table of one stage; of duplicates, that of one split."""
-
-    partition: str
-    path: str
-    rows: int
-
-
 def sample(
     stage: str, partition: str, store: Store, where: str | None = None, n: int = 5, seed: int = 0
 ) -> pl.DataFrame:
     """`n` rows drawn at random among those of a partition that satisfy `where`, in row order; uids in hex.
 
-    stage: a stage for its main table, or `<stage>.<table>` such as `normalized.rejected`. where: a polars SQL condition.
-    The same seed over the same rows gives the same sample.
+    stage: a stage for its main table, or `<stage>.<table>` such as `normalized.rejected`; where: a polars SQL
+    condition. The same seed over the same rows gives the same sample.
 
     Raises UserError for an unknown stage, table, partition or column, and for a `where` that is no condition.
     """
@@ -68,11 +60,16 @@ def sample(
 def _table_of(stage: str, partition: str, store: Store) -> tuple[Manifest, str]:
     name, _, table = stage.partition(".")
     if name not in set(Stage):
-        raise UserError(f"{stage}: there is no such stage. There are {', '.join(Stage)}, and their tables as in normalized.rejected.")
+        raise UserError(
+            f"{stage}: there is no such stage. There are {', '.join(Stage)}, and tables as in normalized.rejected."
+        )
     manifest = store.find(Stage(name), partition)
     if manifest is None:
         there = [found.partition for found in store.manifests(Stage(name))]
-        raise UserError(f"{partition}: {name} does not exist for it. It exists for {', '.join(there) or 'nothing yet'}; materialise {name} of {partition} first.")
+        raise UserError(
+            f"{partition}: {name} does not exist for it. It exists for {', '.join(there) or 'nothing yet'}; "
+            f"materialise {name} of {partition} first."
+        )
     tables = sorted({part.table for part in manifest.parts if part.path.endswith(".parquet") and part.table != "files"})
     table = table or ("rows" if "rows" in tables or not tables else tables[0])
     if table not in tables:
@@ -85,9 +82,10 @@ def _matching(frame: pl.LazyFrame, where: str, place: str) -> list[int]:
     """Places of the rows that satisfy the condition; only the columns it names are read."""
     try:
         condition = pl.sql_expr(where)
-        unknown = sorted(set(condition.meta.root_names()) - set(frame.collect_schema().names()))
+        columns = frame.collect_schema().names()
+        unknown = sorted(set(condition.meta.root_names()) - set(columns))
         if unknown:
-            raise UserError(f"{where}: {place} has no column {', '.join(unknown)}. It has {', '.join(frame.collect_schema().names())}.")
+            raise UserError(f"{where}: {place} has no column {', '.join(unknown)}. It has {', '.join(columns)}.")
         found = frame.select(condition.alias("holds")).with_row_index("place").filter(pl.col("holds")).select("place")
         return found.collect(engine="streaming")["place"].to_list()
     except PolarsError as error:
@@ -114,17 +112,18 @@ def query(sql: str, catalog: Catalog, store: Store, limit: int | None = None) ->
 
 def _frame(table: str, catalog: Catalog, store: Store) -> pl.LazyFrame | None:
     """All current partitions of a table in precedence order, or None where there is none yet."""
-    by_partition: dict[str, list[str]] = {}
-    for piece in _pieces(table, catalog, store):
-        by_partition.setdefault(piece.partition, []).append(piece.path)
-    parts = [
-        _hexed(pl.scan_parquet(paths)).with_columns(partition=pl.lit(partition)) for partition, paths in by_partition.items()
+    paths: dict[str, list[Path]] = {}
+    for split, path in _parts(table, catalog, store):
+        paths.setdefault(split, []).append(path)
+    frames = [
+        _hexed(pl.scan_parquet(of_split)).with_columns(partition=pl.lit(split)) for split, of_split in paths.items()
     ]
     # A split made before a column was added has nulls there.
-    return pl.concat(parts, how="diagonal_relaxed") if parts else None
+    return pl.concat(frames, how="diagonal_relaxed") if frames else None
 
 
-def _pieces(table: str, catalog: Catalog, store: Store) -> Iterator[_Piece]:
+def _parts(table: str, catalog: Catalog, store: Store) -> Iterator[tuple[str, Path]]:
+    """The split and path of every part of a table. Duplicates are made by scope, with one part for each split."""
     stage, prefix = TABLES[table]
     for partition in catalog.scopes if stage is Stage.DUPLICATES else catalog.splits:
         manifest = store.find(stage, partition)
@@ -133,7 +132,7 @@ def _pieces(table: str, catalog: Catalog, store: Store) -> Iterator[_Piece]:
         splits = {decided["removed_part"]: key for key, decided in manifest.details.get("splits", {}).items()}
         for part in manifest.parts:
             if part.table == prefix or part.table.startswith(f"{prefix}."):
-                yield _Piece(splits.get(part.path, partition), str(store.path(part)), part.rows)
+                yield splits.get(part.path, partition), store.path(part)
 
 
 def _hexed(frame: pl.LazyFrame) -> pl.LazyFrame:

@@ -22,6 +22,8 @@ from nemo_assets.records.recipe import pools_recipe
 from nemo_assets.records.schema import CORRECTNESS_COLUMNS
 from nemo_assets.storage import Manifest, Stage, Store
 
+Scores = tuple[dict[str, Any], ...]
+
 _EXACT_THRESHOLD = 1.0
 
 
@@ -50,7 +52,8 @@ class Release:
 
 def raw_decision(entry: Entry, blob: SourceBlob) -> Decision:
     evidence = {"file": entry.source_file, "content_id": blob.content_id, "revision": blob.revision}
-    return Decision(Stage.RAW, "fetched" if blob.path else "file no longer here", "content verified on arrival", evidence=evidence)
+    outcome = "fetched" if blob.path else "file no longer here"
+    return Decision(Stage.RAW, outcome, "content verified on arrival", evidence=evidence)
 
 
 def normalized_decision(entry: Entry, split: Split, row: dict[str, Any] | None) -> Decision:
@@ -79,7 +82,7 @@ def duplicates_decision(
 
 
 def id_before_renaming(entry: Entry, split: Split, store: Store) -> str | None:
-    """The id of a kept row whose uuid another row has too, so that both got part of their content's digest; else None."""
+    """The id a kept row had before it got part of its digest, because another row has its uuid too; else None."""
     duplicates = store.find(Stage.DUPLICATES, split.scope)
     decided = duplicates.details["splits"].get(split.key) if duplicates else None
     path = store.root / decided["renamed_part"] if decided else None
@@ -90,12 +93,12 @@ def id_before_renaming(entry: Entry, split: Split, store: Store) -> str | None:
 
 
 def pool_decisions(
-    entry: Entry, row: pl.DataFrame, catalog: Catalog, store: Store, pools: Manifest
+    entry: Entry, row: pl.DataFrame, catalog: Catalog, store: Store, pools: Manifest | None
 ) -> tuple[tuple[str, ...] | None, list[Decision]]:
     """The pools the row is in (None where they were made without it), and a decision for each pool of the catalog."""
-    member = _first(store, pools, "rows", entry)
-    if member is None:
-        return None, []
+    member = _first(store, pools, "rows", entry) if pools else None
+    if pools is None or member is None:
+        return None, [Decision(Stage.POOLS, "pools not made yet")]
     edited = pools.settings.get("pools") != pools_recipe(catalog)
     note = {"note": "the pool policy was edited after these pools were made"} if edited else {}
     decisions = []
@@ -129,33 +132,30 @@ def release_of(entry: Entry, pools: Sequence[str], published: Manifest | None, l
     configs = ["rows", *pools, "ledger"] if entry.state == "kept" else ["ledger"]
     paths = published.details.get("files", {})
     files = {config: [path for path in paths if path.startswith(f"{config}/")] for config in configs}
+    there = {config: found for config, found in files.items() if found}
     is_current = published.inputs.get(Stage.DEDUPED) == ledger.inputs[Stage.DEDUPED]
     details = published.details
-    return Release(details["repo"], details["commit"], details.get("url"), {c: f for c, f in files.items() if f}, is_current)
+    return Release(details["repo"], details["commit"], details.get("url"), there, is_current)
 
 
-def release_decision(release: Release | None, published: Manifest | None) -> Iterator[Decision]:
-    if release is not None:
-        outcome = "published" if release.is_current else "an earlier version of the split was published"
-        yield Decision(Stage.PUBLISHED, outcome, evidence=asdict(release))
-    elif published is None:
-        yield Decision(Stage.PUBLISHED, "not published yet")
+def release_decision(release: Release | None) -> Decision:
+    if release is None:
+        return Decision(Stage.PUBLISHED, "not published yet")
+    outcome = "published" if release.is_current else "an earlier version of the split was published"
+    return Decision(Stage.PUBLISHED, outcome, evidence=asdict(release))
 
 
-def scores_of(entry: Entry, row: dict[str, Any] | None, store: Store, scored: Manifest | None) -> tuple[dict[str, Any], ...]:
-    """One score for each checkpoint; `is_current` says whether the text that was scored is that of the row."""
-    tables = sorted({part.table for part in scored.parts if part.table.startswith("scores")}) if scored else []
-    scores = []
-    for table in tables:
-        frame = pl.scan_parquet(store.paths(scored, table)).filter(pl.col("id") == entry.id)  # type: ignore[arg-type]
-        for score in frame.collect().iter_rows(named=True):
-            same = row is None or score.get("text_sha1", row["text_sha1"]) == row["text_sha1"]
-            scores.append(score | {"is_current": same})
-    return tuple(scores)
+def scores_of(entry: Entry, text_sha1: str, store: Store, scored: Manifest | None) -> Scores:
+    """One score for each checkpoint; `is_current` says whether the text that was scored is that of the row now."""
+    parts = [part for part in scored.parts if part.table.startswith("scores")] if scored else []
+    frames = [pl.scan_parquet(store.path(part)).filter(pl.col("id") == entry.id) for part in parts]
+    scores = [score for table in pl.collect_all(frames) for score in table.iter_rows(named=True)]
+    return tuple(score | {"is_current": score.get("text_sha1", text_sha1) == text_sha1} for score in scores)
 
 
 def score_decisions(scores: Sequence[dict[str, Any]], scored: Manifest | None) -> Iterator[Decision]:
     for score in scores:
-        yield Decision(Stage.SCORED, score["status"], f"NLL under {score.get('checkpoint')}", score["nll_mean"], evidence=score)
+        rule = f"NLL under {score.get('checkpoint', 'an unnamed checkpoint')}"
+        yield Decision(Stage.SCORED, score["status"], rule, score["nll_mean"], evidence=score)
     if not scores:
         yield Decision(Stage.SCORED, "not scored yet" if scored is None else "not among the scored rows")

@@ -65,7 +65,8 @@ def entries_where(frames: dict[str, pl.LazyFrame], condition: pl.Expr, limit: in
 
 def count_where(frames: dict[str, pl.LazyFrame], condition: pl.Expr) -> int:
     """How many entries satisfy `condition`."""
-    return sum(table.item() for table in pl.collect_all([f.filter(condition).select(pl.len()) for f in frames.values()]))
+    counts = [frame.filter(condition).select(pl.len()) for frame in frames.values()]
+    return sum(table.item() for table in pl.collect_all(counts))
 
 
 def has_uid(uid: bytes) -> pl.Expr:
@@ -74,11 +75,9 @@ def has_uid(uid: bytes) -> pl.Expr:
 
 def _entry(partition: str, values: dict[str, Any]) -> Entry:
     survivor = values["survivor_uid"]
-    return Entry(
-        partition,
-        values["record_uid"].hex(),
-        *(values[name] for name in ("dataset", "split", "source_file", "source_row", "source_offset", "id", "state", "code")),
-        evidence=json.loads(values["evidence"]) if values["evidence"] else {},
-        survivor_uid=survivor.hex() if survivor else None,
-        similarity=values["similarity"],
-    )
+    written = {
+        "record_uid": values["record_uid"].hex(),
+        "survivor_uid": survivor.hex() if survivor else None,
+        "evidence": json.loads(values["evidence"]) if values["evidence"] else {},
+    }
+    return Entry(partition=partition, **(values | written))

@@ -1,7 +1,7 @@
 """Everything the ledger and the stages know of one record, assembled for a reader.
 
-Belongs here: the passport, its first sentence, where the record lies. Does not: finding the record (`references`), what a
-stage decided (`decisions`), how it is shown (`render`, `web`).
+Belongs here: the passport, its first sentence, where the record lies. Does not: finding the record (`references`),
+what a stage decided (`decisions`), how it is shown (`render`, `web`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from nemo_assets.catalog import Catalog, Split
 from nemo_assets.lineage.decisions import (
     Decision,
     Release,
+    Scores,
     duplicates_decision,
     id_before_renaming,
     normalized_decision,
@@ -35,14 +36,14 @@ from nemo_assets.lineage.survivors import Criterion, deciding_criterion
 from nemo_assets.lineage.versions import paths_of_version, stale_notes
 from nemo_assets.lineage.wording import verdict_of
 from nemo_assets.settings import DEFAULT_ENDPOINT
-from nemo_assets.storage import Manifest, Stage, Store
+from nemo_assets.storage import Stage, Store
 
 LISTED_DUPLICATES = 100  # of each split; some contents repeat many thousand times
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the record lies; `row` counts from 0 in the file, `row_in_split` in all files of the split, offset in bytes."""
+    """Where the record lies: `row` counts from 0 in the file, `row_in_split` in all its files; `offset` is in bytes."""
 
     repo: str
     revision: str | None
@@ -54,7 +55,7 @@ class Origin:
     offset: int | None
     viewer_url: str
     blob_url: str | None
-    blob: str | None
+    local_blob: str | None
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Passport:
     stands_for_count: int
     pools: tuple[str, ...] | None
     release: Release | None
-    scores: tuple[dict[str, Any], ...]
+    scores: Scores
     row: dict[str, Any] | None
     also: tuple[Entry, ...]
     notes: tuple[str, ...]
@@ -100,41 +101,45 @@ def explain(reference: str, catalog: Catalog, store: Store, endpoint: str = DEFA
     """
     found = find_entry(reference, catalog, store)
     entry, split = found.entry, catalog.split(found.entry.partition)
-    ledger = store.current(Stage.LEDGER, split.key)
     blob = find_blob(entry, split, store)
     original = read_original(entry, blob, store)
-    row = _row_of(entry, ledger, store)
+    row = _row_of(entry, store)
     values = row.row(0, named=True) if row is not None else None
-    survivor, criterion = _survivor_of(entry, split, catalog, store)
-    stands_for, count = _duplicates_of(entry, split, catalog, store)
+    twins = _twins_of(entry, split, catalog, store)
+    later = _later_stages(entry, row, catalog, store)
     decisions = [raw_decision(entry, blob), normalized_decision(entry, split, values)]
     if entry.state != "rejected":
         renamed_from = id_before_renaming(entry, split, store)
-        decisions.append(duplicates_decision(entry, survivor, criterion, count, renamed_from))
-    pools, scores = None, ()
-    published, scored = store.find(Stage.PUBLISHED, split.key), store.find(Stage.SCORED, split.key)
-    if entry.state == "kept":
-        pools, in_pools = _pools_of(entry, row, catalog, store)
-        scores = scores_of(entry, values, store, scored)
-        decisions += in_pools
-    release = release_of(entry, pools or (), published, ledger)
-    decisions += release_decision(release, published)
-    if entry.state == "kept":
-        decisions += score_decisions(scores, scored)
+        decisions.append(duplicates_decision(entry, twins.survivor, twins.criterion, twins.count, renamed_from))
     return Passport(
-        verdict_of(entry, survivor, criterion, count, pools, release, scores),
-        reference, found.matched_by, entry, _origin(entry, split, blob, values, store, endpoint), tuple(decisions),
-        survivor, stands_for, count, pools, release, scores, values, found.also,
-        _notes(entry, split, store, values, original), original,
-    )  # fmt: skip
+        verdict=verdict_of(
+            entry, twins.survivor, twins.criterion, twins.count, later.pools, later.release, later.scores
+        ),
+        reference=reference,
+        matched_by=found.matched_by,
+        entry=entry,
+        origin=_origin(entry, split, blob, values, store, endpoint),
+        decisions=(*decisions, *later.decisions),
+        survivor=twins.survivor,
+        stands_for=twins.stands_for,
+        stands_for_count=twins.count,
+        pools=later.pools,
+        release=later.release,
+        scores=later.scores,
+        row=values,
+        also=found.also,
+        notes=_notes(entry, split, store, values, original),
+        original=original,
+    )
 
 
-def _row_of(entry: Entry, ledger: Manifest, store: Store) -> pl.DataFrame | None:
+def _row_of(entry: Entry, store: Store) -> pl.DataFrame | None:
     """The canonical row, from the versions the ledger was made from; None for a rejection or a version cleaned away."""
     if entry.state == "rejected":
         return None
     stage = Stage.DEDUPED if entry.state == "kept" else Stage.NORMALIZED
-    paths = paths_of_version(store, stage, entry.partition, ledger.inputs[stage])
+    made_from = store.current(Stage.LEDGER, entry.partition).inputs[stage]
+    paths = paths_of_version(store, stage, entry.partition, made_from)
     if not paths:
         return None
     # File and row come first: rows are stored in their order, so row groups without the row are skipped.
@@ -143,32 +148,51 @@ def _row_of(entry: Entry, ledger: Manifest, store: Store) -> pl.DataFrame | None
     return row if row.height else None
 
 
-def _survivor_of(entry: Entry, split: Split, catalog: Catalog, store: Store) -> tuple[Entry | None, Criterion | None]:
-    if entry.survivor_uid is None:
-        return None, None
-    uid = bytes.fromhex(entry.survivor_uid)
-    found = entries_where(ledgers(catalog, store, catalog.scopes[split.scope]), has_uid(uid))
-    partition = found[0].partition if found else entry.evidence.get("survivor_partition", "")
-    criterion = deciding_criterion((entry.partition, entry.uid), (partition, uid), catalog, store)
-    return (found[0] if found else None), criterion
+@dataclass(frozen=True)
+class _Twins:
+    """The row a removed one stands behind and why, or the rows a kept one stands for, `count` in all."""
+
+    survivor: Entry | None = None
+    criterion: Criterion | None = None
+    stands_for: tuple[Entry, ...] = ()
+    count: int = 0
 
 
-def _duplicates_of(entry: Entry, split: Split, catalog: Catalog, store: Store) -> tuple[tuple[Entry, ...], int]:
-    if entry.state != "kept":
-        return (), 0
+def _twins_of(entry: Entry, split: Split, catalog: Catalog, store: Store) -> _Twins:
+    if entry.state == "rejected":
+        return _Twins()
     frames = ledgers(catalog, store, catalog.scopes[split.scope])
-    removed_for_it = pl.col("survivor_uid") == pl.lit(entry.uid)
-    listed = entries_where(frames, removed_for_it, LISTED_DUPLICATES)
-    return tuple(listed), count_where(frames, removed_for_it)
+    if entry.survivor_uid is None:
+        removed_for_it = pl.col("survivor_uid") == pl.lit(entry.uid)
+        listed = entries_where(frames, removed_for_it, LISTED_DUPLICATES)
+        return _Twins(stands_for=tuple(listed), count=count_where(frames, removed_for_it))
+    uid = bytes.fromhex(entry.survivor_uid)
+    found = next(iter(entries_where(frames, has_uid(uid))), None)
+    partition = found.partition if found else entry.evidence.get("survivor_partition", "")
+    return _Twins(found, deciding_criterion((entry.partition, entry.uid), (partition, uid), catalog, store))
 
 
-def _pools_of(
-    entry: Entry, row: pl.DataFrame | None, catalog: Catalog, store: Store
-) -> tuple[tuple[str, ...] | None, list[Decision]]:
-    pools = store.find(Stage.POOLS, entry.partition)
-    if pools is None or row is None:
-        return None, [Decision(Stage.POOLS, "pools not made yet")] if pools is None else []
-    return pool_decisions(entry, row, catalog, store, pools)
+@dataclass(frozen=True)
+class _Later:
+    """What came after deduplication."""
+
+    pools: tuple[str, ...] | None
+    release: Release | None
+    scores: Scores
+    decisions: tuple[Decision, ...]
+
+
+def _later_stages(entry: Entry, row: pl.DataFrame | None, catalog: Catalog, store: Store) -> _Later:
+    made = {stage: store.find(stage, entry.partition) for stage in (Stage.POOLS, Stage.PUBLISHED, Stage.SCORED)}
+    ledger = store.current(Stage.LEDGER, entry.partition)
+    if entry.state != "kept" or row is None:
+        release = release_of(entry, (), made[Stage.PUBLISHED], ledger)
+        return _Later(None, release, (), (release_decision(release),))
+    pools, in_pools = pool_decisions(entry, row, catalog, store, made[Stage.POOLS])
+    release = release_of(entry, pools or (), made[Stage.PUBLISHED], ledger)
+    scores = scores_of(entry, row["text_sha1"][0], store, made[Stage.SCORED])
+    decisions = (*in_pools, release_decision(release), *score_decisions(scores, made[Stage.SCORED]))
+    return _Later(pools, release, scores, decisions)
 
 
 def _origin(
@@ -177,7 +201,8 @@ def _origin(
     revision = row["source_revision"] if row else blob.revision
     in_split = _row_in_split(entry, store)
     viewer = f"{endpoint}/datasets/{entry.dataset}/viewer/{quote(split.source.subset)}/{quote(entry.split)}"
-    blob_url = blob.url or (f"{endpoint}/datasets/{entry.dataset}/blob/{revision}/{quote(entry.source_file)}" if revision else None)
+    published = f"{endpoint}/datasets/{entry.dataset}/blob/{revision}/{quote(entry.source_file)}" if revision else None
+    blob_url = blob.url or published
     return Origin(
         entry.dataset, revision, split.source.subset, entry.split, entry.source_file, entry.source_row, in_split,
         entry.source_offset, viewer + (f"?row={in_split}" if in_split is not None else ""), blob_url,
@@ -188,7 +213,7 @@ def _origin(
 def _row_in_split(entry: Entry, store: Store) -> int | None:
     """The viewer numbers rows through all files of a split, in the order of their paths."""
     normalized = store.find(Stage.NORMALIZED, entry.partition)
-    files = normalized.counters["files"] if normalized else {}
+    files: dict[str, dict[str, int]] = normalized.counters["files"] if normalized else {}
     if entry.source_file not in files:
         return None
     return entry.source_row + sum(file["records"] for path, file in files.items() if path < entry.source_file)
@@ -201,7 +226,7 @@ def _notes(
     if row is None and entry.state != "rejected":
         notes.append(f"The version of the rows that the ledger of {entry.partition} was made from is no longer here.")
     if original is None:
-        notes.append(f"{entry.source_file} as it was when the ledger was made is no longer here; materialise raw of {entry.partition} to fetch the current one.")
+        notes.append(f"{entry.source_file} of {entry.partition} is no longer here as it was when the ledger was made.")
     return tuple(notes)
 
 

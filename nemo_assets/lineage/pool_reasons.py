@@ -19,7 +19,7 @@ _NOT_SIMPLE = frozenset({"OR", "BETWEEN", "CASE"})
 
 @dataclass(frozen=True)
 class PoolReason:
-    """`false_part` is None where every part is true; `values` are those of the columns it, else the predicate, names."""
+    """`false_part`: None where every part is true; `values`: of the columns that it, else the predicate, names."""
 
     pool: str
     predicate: str

@@ -78,7 +78,9 @@ def parse_reference(reference: str, catalog: Catalog) -> Place | Name:
         return Name(text)
     file, _, row = place.rpartition(":")
     if not (row.isascii() and row.isdecimal()):
-        raise UserError(f"{reference}: {row!r} is no row number. Write <dataset>:<split>:<file>:<row>, rows counted from 0.")
+        raise UserError(
+            f"{reference}: {row!r} is no row number. Write <dataset>:<split>:<file>:<row>, rows counted from 0."
+        )
     return Place(catalog.split(f"{slugs[head]}/{split}").key, file, int(row))
 
 
@@ -123,7 +125,8 @@ def _entry_at(reference: str, place: Place, store: Store, catalog: Catalog) -> E
         raise UserError(f"{reference}: {place.partition} has no file {file}. It has {_listed(counts)}.")
     found = entries_where(frames, (pl.col("source_file") == file) & (pl.col("source_row") == place.row))
     if not found:
-        raise UserError(f"{reference}: {file} of {place.partition} has {counts[file]:,} records, rows 0 to {counts[file] - 1}.")
+        last = counts[file] - 1
+        raise UserError(f"{reference}: {file} of {place.partition} has no row {place.row}. Its rows are 0 to {last}.")
     return found[0]
 
 
@@ -143,10 +146,14 @@ def _begins_with(text: str) -> pl.Expr:
 
 def _of_source_name(text: str, frames: dict[str, pl.LazyFrame], store: Store) -> list[Entry]:
     """Entries of the rows whose uuid or problem in the source is `text`; the ledger itself does not hold these."""
-    manifests = [(key, store.find(Stage.NORMALIZED, key)) for key in frames]
     wanted = (pl.col("source_uuid") == text) | (pl.col("meta_problem_id") == text)
-    rows = [scan(store.paths(m), ROW_SCHEMA).filter(wanted).select("record_uid").limit(_MOST) for _, m in manifests if m]
-    uids = [uid for table in pl.collect_all(rows) for uid in table["record_uid"]]
+    manifests = [manifest for key in frames if (manifest := store.find(Stage.NORMALIZED, key))]
+    rows = [scan(store.paths(manifest), ROW_SCHEMA).filter(wanted) for manifest in manifests]
+    uids = [
+        uid
+        for table in pl.collect_all([r.select("record_uid").limit(_MOST) for r in rows])
+        for uid in table["record_uid"]
+    ]
     if not uids:
         return []
     return entries_where(frames, pl.col("record_uid").is_in(pl.Series(uids, dtype=pl.Binary).implode()))
@@ -163,11 +170,13 @@ def _chosen(reference: str, entries: list[Entry], matched_by: str) -> Found:
 def _not_found(reference: str, name: Name, frames: dict[str, pl.LazyFrame], catalog: Catalog, store: Store) -> str:
     head = name.text.partition(":")[0]
     if re.fullmatch(r"[^:]+:[^:]+:.*:\d+", name.text):
-        return f"{reference}: no such id, and as a place it names a dataset {head} that the catalog does not have. It has {', '.join(catalog.sources)}."
+        known = ", ".join(catalog.sources)
+        return f"{reference}: no such id, and as a place it names {head}, no dataset of the catalog. It has {known}."
     records = sum(store.current(Stage.LEDGER, key).rows() for key in frames)
     missing = [key for key in catalog.splits if key not in frames] if name.partition is None else []
     unsearched = f" {len(missing)} splits have no ledger yet: {_listed(missing)}." if missing else ""
-    short = f" To search by the beginning of an id give at least {SHORTEST_PREFIX} characters." if len(name.text) < SHORTEST_PREFIX else ""
+    too_short = len(name.text) < SHORTEST_PREFIX
+    short = f" The beginning of an id must have {SHORTEST_PREFIX} characters." if too_short else ""
     return (
         f"{reference}: no record has this id, record_uid, source uuid or problem id, or an id that begins so. "
         f"Searched {records:,} records (kept, removed and rejected) of {_listed(list(frames))}.{unsearched}{short}"

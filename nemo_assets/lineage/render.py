@@ -20,8 +20,9 @@ from nemo_assets.lineage.passport import Passport
 WIDTH = 100  # columns
 _LABEL = 18
 _ROW_COLUMNS = (
-    "template", "content_sha1", "text_sha1", "mask_sha1", "meta_domain", "meta_difficulty_bin", "meta_row_verified", "meta_correctness",
-    "meta_problem_id", "quality_tags", "stats_char_len", "stats_messages", "stats_tool_calls", "source_uuid", "source_license",
+    "template", "content_sha1", "text_sha1", "mask_sha1", "meta_domain", "meta_difficulty_bin", "meta_row_verified",
+    "meta_correctness", "meta_problem_id", "quality_tags", "stats_char_len", "stats_messages", "stats_tool_calls",
+    "source_uuid", "source_license",
 )  # fmt: skip
 
 
@@ -53,7 +54,8 @@ def _sections(passport: Passport) -> Iterator[tuple[str, list[str]]]:
     ])  # fmt: skip
     yield "Origin", _fields([
         ("repo", origin.repo), ("revision", origin.revision), ("file", origin.file), ("row", origin.row),
-        ("byte offset", origin.offset), ("viewer", origin.viewer_url), ("file online", origin.blob_url), ("file here", origin.blob),
+        ("byte offset", origin.offset), ("viewer", origin.viewer_url),
+        ("file online", origin.blob_url), ("file here", origin.local_blob),
     ])  # fmt: skip
     yield "Decisions", [line for decision in passport.decisions for line in _decision(decision)]
     if passport.survivor:
@@ -73,19 +75,21 @@ def _decision(decision: Decision) -> Iterator[str]:
     if decision.stage != "pools":
         told += [("measured", decision.value), ("threshold", decision.threshold), *decision.evidence.items()]
     elif decision.outcome == "not admitted":
-        told += [("not true", decision.evidence["false_part"]), ("because", decision.value), ("note", decision.evidence.get("note"))]
+        evidence = decision.evidence
+        told += [("not true", evidence["false_part"]), ("because", decision.value), ("note", evidence.get("note"))]
     for name, value in told:
         if value not in (None, [], {}):
             yield from _wrapped(f"{name}: {_shown(value)}", " " * 14, " " * 16)
 
 
 def _entries(entries: Iterable[Entry]) -> list[str]:
-    return [line for e in entries for line in _wrapped(f"{e.record_uid}  {e.state}  {_shown(e.id)}  {e.place}", "  ", "    ")]
+    told = (f"{entry.record_uid}  {entry.state}  {_shown(entry.id)}  {entry.place}" for entry in entries)
+    return [line for text in told for line in _wrapped(text, "  ", "    ")]
 
 
 def _fields(pairs: Iterable[tuple[str, Any]]) -> list[str]:
-    known = [(name, value) for name, value in pairs if value not in (None, [])]
-    return [line for name, value in known for line in _wrapped(f"{name:<{_LABEL}}  {_shown(value)}", "  ", " " * (_LABEL + 4))]
+    told = (f"{name:<{_LABEL}}  {_shown(value)}" for name, value in pairs if value not in (None, []))
+    return [line for text in told for line in _wrapped(text, "  ", " " * (_LABEL + 4))]
 
 
 def _shown(value: Any) -> str:
@@ -104,7 +108,7 @@ def _original(passport: Passport) -> list[str]:
     original = passport.original
     if original is None:
         return [_ruler("Original record: no longer here")]
-    return [_ruler(_original_title(original)), original.text if original.text is not None else original.data.decode(errors="replace")]
+    return [_ruler(_original_title(original)), original.data.decode(errors="replace")]
 
 
 def _original_title(original: Original) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
-
 from nemo_assets.catalog import Catalog
 from nemo_assets.dedup import SIGNATURE_SCHEMA, SURVIVOR_ORDER
 from nemo_assets.lineage.entries import has_uid
@@ -59,6 +57,5 @@ def _signature(partition: str, uid: bytes, catalog: Catalog, store: Store) -> di
     manifest = store.find(Stage.SIGNATURES, partition)
     if manifest is None or partition not in catalog.splits:
         return None
-    position = pl.lit(catalog.splits[partition].position)
-    rows = scan(store.paths(manifest), SIGNATURE_SCHEMA).filter(has_uid(uid)).with_columns(split_position=position).collect()
-    return rows.row(0, named=True) if rows.height else None
+    rows = scan(store.paths(manifest), SIGNATURE_SCHEMA).filter(has_uid(uid)).collect()
+    return rows.row(0, named=True) | {"split_position": catalog.splits[partition].position} if rows.height else None

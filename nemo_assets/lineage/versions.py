@@ -12,17 +12,17 @@ from nemo_assets.storage.manifest import content_version
 _CHAIN = (Stage.NORMALIZED, Stage.SIGNATURES, Stage.DEDUPED, Stage.LEDGER, Stage.POOLS, Stage.PUBLISHED)
 
 
-def paths_of_version(store: Store, stage: Stage, partition: str, data_version: str, table: str = "rows") -> list[Path] | None:
-    """The files of one table as they were in `data_version`, current or not; None once that version is cleaned away.
+def paths_of_version(store: Store, stage: Stage, partition: str, data_version: str) -> list[Path] | None:
+    """The files of the main table as they were in `data_version`, current or not; None once they are cleaned away.
 
     For stages whose data version is the content of their parts alone (normalized, deduped).
     """
     manifest = store.find(stage, partition)
     if manifest is not None and manifest.data_version == data_version:
-        return store.paths(manifest, table)
+        return store.paths(manifest)
     for directory in sorted(path for path in store.directory(stage, partition).glob("*") if path.is_dir()):
         parts = _parts_of(directory)
-        wanted = [store.path(part) for part in parts if part.table == table]
+        wanted = [store.path(part) for part in parts if part.table == "rows"]
         if parts and content_version(parts) == data_version and all(path.is_file() for path in wanted):
             return wanted
     return None
@@ -58,4 +58,4 @@ def _older_inputs(manifest: Manifest | None, current: dict[str, str]) -> list[st
 
 
 def _older(made: str, source: str) -> str:
-    return f"{made} was made from an earlier version of {source} than the current one; materialise it again to bring it up to date."
+    return f"{made} was made from an earlier version of {source} than the current one; materialise it again."

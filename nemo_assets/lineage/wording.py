@@ -46,13 +46,15 @@ def _detail(entry: Entry) -> str:
 def _survivor(entry: Entry, survivor: Entry | None) -> str:
     if survivor is not None:
         return f"{survivor.id} ({survivor.partition}, {survivor.source_file}, row {survivor.source_row})"
-    return f"{entry.evidence.get('survivor_id', entry.survivor_uid)} ({entry.evidence.get('survivor_partition', 'split unknown')})"
+    evidence = entry.evidence
+    return f"{evidence.get('survivor_id', entry.survivor_uid)} ({evidence.get('survivor_partition', 'split unknown')})"
 
 
 def _because(criterion: Criterion | None) -> str:
     if criterion is None:
         return "for a reason whose signatures are no longer here"
-    return f"because {criterion.told} ({criterion.column} {_value(criterion.survivor_value)} against {_value(criterion.value)})"
+    values = f"{_value(criterion.survivor_value)} against {_value(criterion.value)}"
+    return f"because {criterion.told} ({criterion.column} {values})"
 
 
 def _value(value: Any) -> str:

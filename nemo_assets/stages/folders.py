@@ -30,7 +30,7 @@ from nemo_assets.settings import TOKENS_PER_FORWARD, Settings
 from nemo_assets.stages.normalized import normalize
 from nemo_assets.stages.pools import pool_expressions
 from nemo_assets.stages.raw import fetch_split
-from nemo_assets.stages.scored import engine_for
+from nemo_assets.stages.scored import engine_for, scored_checkpoints
 from nemo_assets.storage import Manifest, Stage, Store
 from nemo_assets.storage.parquet import PartWriter, read_batches, write_part
 from nemo_assets.storage.staging import write_durably
@@ -149,9 +149,7 @@ def score_folder(in_dir: Path, out_dir: Path, settings: Settings) -> dict[str, A
     out_dir.mkdir(parents=True, exist_ok=True)
     summary: dict[str, Any] = {}
     limits = Limits(settings.max_length, settings.batch_size, max(TOKENS_PER_FORWARD, settings.max_length))
-    for name, checkpoint in settings.catalog.checkpoints.items():
-        if not checkpoint.score:
-            continue
+    for name, checkpoint in scored_checkpoints(settings).items():
         engine = engine_for(settings, out_dir)
         reference = CheckpointRef(name, checkpoint.model, checkpoint.revision)
         for file in files:

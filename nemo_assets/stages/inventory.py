@@ -81,7 +81,7 @@ def take_inventory(catalog: Catalog, store: Store, workers: int = 1) -> Manifest
         return current
     with store.staging(Stage.INVENTORY, PARTITION, basis) as staging:
         censuses = {key: _kept_census(raw, store, basis.settings["code"], workers) for key, raw in raws.items()}
-        path = staging.target("inventory", 0, "json")
+        path = staging.directory / "inventory.json"
         report = msgspec.json.encode(_report(catalog, censuses), order="sorted")
         write_durably(path, msgspec.json.format(report, indent=1))
         staging.add(Unit(0, (staging.part("inventory", path, 0),)))

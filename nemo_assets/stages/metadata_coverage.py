@@ -139,7 +139,7 @@ def _unchanged(store: Store, basis: Basis) -> dict[str, Counts]:
 
 def _write(staging: Staging, coverage: Mapping[str, Counts]) -> Unit:
     report = {key: {"counts": counts, "percent": _percent(counts)} for key, counts in coverage.items()}
-    data, page = staging.target("metadata_coverage", 0, "json"), staging.target("metadata_coverage", 0, "md")
+    data, page = staging.directory / "metadata_coverage.json", staging.directory / "metadata_coverage.md"
     write_durably(data, msgspec.json.format(msgspec.json.encode(report, order="sorted"), indent=1))
     write_durably(page, markdown(coverage).encode())
     return Unit(0, (staging.part("metadata_coverage", data, 0), staging.part("markdown", page, 0)))

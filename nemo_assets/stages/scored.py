@@ -6,11 +6,14 @@ Belongs here: which rows and checkpoints, resuming, percentiles over the whole s
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -75,8 +78,36 @@ def score(split: Split, settings: Settings) -> Manifest:
 
 
 def scored_checkpoints(settings: Settings) -> dict[str, Checkpoint]:
-    """The checkpoints to score, by name, in the order of the catalog."""
-    return {name: c for name, c in settings.catalog.checkpoints.items() if c.score}
+    """The checkpoints to score, by name, in the order of the catalog, each pinned: a branch may move, a score must not."""
+    wanted = {name: c for name, c in settings.catalog.checkpoints.items() if c.score}
+    return {name: msgspec.structs.replace(c, revision=_pinned(name, c, settings)) for name, c in wanted.items()}
+
+
+def _pinned(name: str, checkpoint: Checkpoint, settings: Settings) -> str | None:
+    """The commit of a model on the Hub, the digest of a model directory."""
+    path = Path(checkpoint.model).expanduser()
+    if path.is_dir():
+        return directory_revision(path)
+    if checkpoint.revision and re.fullmatch(r"[0-9a-f]{40}", checkpoint.revision):
+        return checkpoint.revision
+    return _hub_commit(name, checkpoint.model, checkpoint.revision or "main", settings.endpoint, settings.token)
+
+
+@functools.lru_cache(maxsize=64)
+def _hub_commit(name: str, model: str, revision: str, endpoint: str, token: str | None) -> str:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+    from httpx2 import HTTPError
+
+    try:
+        commit = HfApi(endpoint=endpoint, token=token).model_info(model, revision=revision, expand=["sha"]).sha
+    except (HfHubHTTPError, HTTPError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"checkpoint {name}: the commit of {model}@{revision} cannot be read from {endpoint} ({reason}). Set MODEL_NAME to a model "
+            "that is there or to a directory, or pin `revision` in nemo_assets/catalog/policies/checkpoints.yaml."
+        ) from None
+    return str(commit)
 
 
 def score_basis(settings: Settings, deduped: Manifest, checkpoints: Mapping[str, Checkpoint]) -> Basis:
@@ -89,10 +120,9 @@ def score_basis(settings: Settings, deduped: Manifest, checkpoints: Mapping[str,
 
 
 def _declared(checkpoint: Checkpoint) -> dict[str, str | None]:
-    """What names a checkpoint; of a model directory the digest of its files, since its path says nothing of them."""
+    """What names a pinned checkpoint; the path of a model directory is no part of it."""
     path = Path(checkpoint.model).expanduser()
-    revision = directory_revision(path) if path.is_dir() else checkpoint.revision
-    return {"model": path.name if path.is_dir() else checkpoint.model, "revision": revision}
+    return {"model": path.name if path.is_dir() else checkpoint.model, "revision": checkpoint.revision}
 
 
 def plan_slices(checkpoints: tuple[str, ...], rows: int, slice_rows: int = SLICE_ROWS) -> list[Slice]:

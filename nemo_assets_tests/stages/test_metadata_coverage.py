@@ -109,12 +109,14 @@ def test_percentages_are_those_counted_by_hand(
     assert coverage[MATH] == {
         "split": MATH, "rows": 3, "correctness": 66.7, "row_verified": 33.3, "expected_answer": 66.7,
         "problem_id": 66.7, "reasoning_text": 66.7, "reasoning_flag": 0.0, "capability_target": 0.0,
-        "tools_offered": 0.0, "tool_calls": 0.0, "license": 33.3, "uuid": 66.7, "used_in": 0.0, "valid_tool_schema": 100.0,
+        "tools_offered": 0.0, "tool_calls": 0.0, "license": 33.3, "uuid": 66.7, "used_in": 0.0,
+        "valid_tool_schema": 100.0,
     }  # fmt: skip
     assert coverage[CHAT] == {
         "split": CHAT, "rows": 4, "correctness": 0.0, "row_verified": 0.0, "expected_answer": 0.0,
         "problem_id": 0.0, "reasoning_text": 0.0, "reasoning_flag": 25.0, "capability_target": 25.0,
-        "tools_offered": 75.0, "tool_calls": 50.0, "license": 0.0, "uuid": 100.0, "used_in": 25.0, "valid_tool_schema": 75.0,
+        "tools_offered": 75.0, "tool_calls": 50.0, "license": 0.0, "uuid": 100.0, "used_in": 25.0,
+        "valid_tool_schema": 75.0,
     }  # fmt: skip
 
 

@@ -1,0 +1,151 @@
+"""A tiny project: three sources with a few records each, a catalog for them, and a Dagster instance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from nemo_assets.definitions import build_defs
+from nemo_assets.orchestration.automation import OptIn
+from nemo_assets.orchestration.external import Glance, is_news, recipe_event
+from nemo_assets.orchestration.resources import config_of
+from nemo_assets.settings import Settings
+from nemo_assets.storage import Stage
+
+ALPHA = {
+    "repo": "org/alpha", "title": "Alpha", "order": 1, "adapter": "math_v2", "template": "math-v2", "scope": "distilled",
+    "domain": "math", "identity": "problem_uuid", "license": "cc-by-4.0",
+    "splits": {
+        "low": {"files": ["data/low*.jsonl"], "effort": "low", "difficulty": "low"},
+        "high": {"files": ["data/high.jsonl"], "effort": "high", "difficulty": "high"},
+    },
+}  # fmt: skip
+BETA = {
+    "repo": "org/beta", "title": "Beta", "order": 2, "adapter": "chat_messages", "template": "harmony-1", "scope": "distilled",
+    "domain": "chat_if", "identity": "uuid", "license": "cc-by-4.0", "splits": {"chat": {"files": ["data/chat.jsonl"]}},
+}  # fmt: skip
+RENDERED = {
+    "repo": "org/rendered", "title": "Rendered", "order": 3, "adapter": "rendered_text", "template": "as-published",
+    "scope": "rendered", "domain": "math", "identity": "text", "license": "cc-by-4.0", "correctness_from": "alpha",
+    "splits": {"low": {"files": ["data/low.parquet"], "effort": "low"}},
+}  # fmt: skip
+POOLS = {
+    "requires": "quality_valid_harmony",
+    "pools": {
+        "evaluated": {"purpose": "Evaluated problems.", "predicate": "meta_correctness IS NOT NULL"},
+        "chat": {"purpose": "Chat.", "predicate": "meta_domain = 'chat_if'"},
+    },
+}
+CHECKPOINTS = {"checkpoints": {"student": {"model": "org/student", "purpose": "Trained later."}}}
+
+CHAIN_OF_A_SPLIT = ("raw", "normalized", "signatures", "duplicates", "deduped", "ledger", "pools")
+
+Key = tuple[str, str | None]
+
+
+@dataclass
+class World:
+    """Directories of one test, and runs of its assets on its instance."""
+
+    root: Path
+    instance: dg.DagsterInstance
+    opt_in: OptIn = field(default_factory=OptIn)
+
+    def __post_init__(self) -> None:
+        self.write_catalog()
+        self.write_jsonl("org/alpha/data/low.jsonl", [problem("p1", "1 + 1", "2"), problem("p2", "2 + 2", "4")])
+        self.write_jsonl("org/alpha/data/high.jsonl", [problem("p3", "3 + 3", "6")])
+        self.write_jsonl("org/beta/data/chat.jsonl", [chat("c1", "Hello", "Good day to you."), "not json", chat("c2", "Bye", "See you.")])
+        self.settings = Settings(
+            data_dir=self.root / "data", source_dir=self.root / "sources", catalog_dir=self.root / "catalog", workers=1, scorer="local"
+        )
+        self.defs = build_defs(catalog=self.settings.catalog, opt_in=self.opt_in)
+
+    def write_catalog(self) -> None:
+        for name, content in {
+            "alpha": ALPHA, "beta": BETA, "rendered": RENDERED, "policies/pools": POOLS, "policies/checkpoints": CHECKPOINTS,
+        }.items():  # fmt: skip
+            path = self.root / "catalog" / f"{name}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(yaml.safe_dump(content))
+
+    def write_jsonl(self, path: str, records: Iterable[Any]) -> None:
+        lines = (record if isinstance(record, str) else json.dumps(record) for record in records)
+        self._source(path).write_text("".join(f"{line}\n" for line in lines))
+
+    def write_texts(self, path: str, texts: list[str]) -> None:
+        pq.write_table(pa.table({"text": texts}), self._source(path))
+
+    def _source(self, path: str) -> Path:
+        target = self.root / "sources" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def run(self, partition: str | None, *names: str, fails: bool = False) -> dg.ExecuteInProcessResult:
+        """One real run of these assets and their checks."""
+        result = self.defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=self.instance,
+            partition_key=partition,
+            asset_selection=[dg.AssetKey(name) for name in names],
+            run_config={"resources": {"settings": {"config": config_of(self.settings)}}, "loggers": QUIET},
+            raise_on_error=not fails,
+        )
+        assert result.success is not fails
+        return result
+
+    def fill(self, *partitions: str) -> None:
+        """Everything up to pools for these splits, as a first backfill would."""
+        scopes = dict.fromkeys(self.settings.catalog.split(key).scope for key in partitions)
+        for key in partitions:
+            self.run(key, "raw", "normalized", "signatures")
+        for scope in scopes:
+            self.run(scope, "duplicates")
+        for key in partitions:
+            self.run(key, "deduped", "ledger", "pools")
+
+    def report(self) -> None:
+        """What the sensor does in one tick, for every split whose source is there."""
+        glance, catalog = Glance(self.settings), self.settings.catalog
+        splits = [split for split in catalog.splits.values() if (self.root / "sources" / split.repo).is_dir()]
+        for event in [*map(glance.source_event, splits), *(recipe_event(catalog, split) for split in splits)]:
+            if is_news(event, self.instance):
+                self.instance.report_runless_asset_event(event)
+
+    def manifest(self, stage: Stage, partition: str) -> Any:
+        return self.settings.store.current(stage, partition)
+
+    def tamper(self, stage: Stage, partition: str, edit: Any) -> None:
+        """Change the manifest on disk behind everybody's back."""
+        path = self.settings.store.directory(stage, partition) / "manifest.json"
+        manifest = json.loads(path.read_text())
+        edit(manifest)
+        path.write_text(json.dumps(manifest))
+
+
+QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+
+
+def problem(uuid: str, question: str, answer: str) -> dict[str, Any]:
+    """A Math-v2 record: evaluated at low effort only, 3 of 4 attempts right."""
+    return {
+        "uuid": uuid,
+        "expected_answer": answer,
+        "messages": [
+            {"role": "user", "content": f"What is {question}?"},
+            {"role": "assistant", "content": f"The answer is {answer}.", "reasoning_content": f"We add: {question}."},
+        ],
+        "metadata": {"reason_low_no_tool": {"count": 4, "pass": 3, "accuracy": 0.75}},
+    }
+
+
+def chat(uuid: str, question: str, answer: str) -> dict[str, Any]:
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return {"uuid": uuid, "messages": messages, "reasoning": "off"}
