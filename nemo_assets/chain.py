@@ -42,7 +42,9 @@ def run_chain(splits: Sequence[Split], settings: Settings, until: Stage, materia
     yield from _run_group(splits, [s for s in AFTER_DUPLICATES if s in wanted], settings, materialize)
 
 
-def _run_group(splits: Sequence[Split], stages: Sequence[Stage], settings: Settings, materialize: Materialize) -> Iterator[Step]:
+def _run_group(
+    splits: Sequence[Split], stages: Sequence[Stage], settings: Settings, materialize: Materialize
+) -> Iterator[Step]:
     if not stages:
         return
     for split in splits:
@@ -73,7 +75,9 @@ def summarize(splits: Sequence[Split], settings: Settings) -> list[SplitSummary]
 
 def _summary(split: Split, settings: Settings) -> SplitSummary:
     store = settings.store
-    found = {stage: store.find(stage, split.key) for stage in (Stage.LEDGER, Stage.POOLS, Stage.PUBLISHED, Stage.SCORED)}
+    found = {
+        stage: store.find(stage, split.key) for stage in (Stage.LEDGER, Stage.POOLS, Stage.PUBLISHED, Stage.SCORED)
+    }
     ledger, pools, published, scored = found.values()
     fates = ledger.counters if ledger else {}
     checkpoints = list(scored.counters["checkpoints"].values()) if scored else []

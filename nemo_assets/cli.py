@@ -27,7 +27,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="Slug or repo id of a dataset; may be repeated.")]
-Splits = Annotated[list[str] | None, typer.Option("--split", help="A split as <dataset-slug>/<split>; may be repeated.")]
+Splits = Annotated[
+    list[str] | None, typer.Option("--split", help="A split as <dataset-slug>/<split>; may be repeated.")
+]
 
 
 def main() -> None:
@@ -57,7 +59,9 @@ def run(
     dataset: Datasets = None,
     split: Splits = None,
     until: Annotated[str, typer.Option(help="Last stage to bring up to date.")] = Stage.SCORED,
-    max_records: Annotated[int | None, typer.Option(min=1, help="Only the first N records of each split, in <data>/samples.")] = None,
+    max_records: Annotated[
+        int | None, typer.Option(min=1, help="Only the first N records of each split, in <data>/samples.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes a CPU stage uses.")] = None,
 ) -> None:
     """Materialise the chain, skipping what is current."""
@@ -76,7 +80,7 @@ def run(
 @app.command()
 def demo(workers: Annotated[int | None, typer.Option(min=1, help="Processes a CPU stage uses.")] = None) -> None:
     """Run the whole chain over the bundled sample, scored by a tiny student that the demo trains itself."""
-    from nemo_assets.demo import demo_settings, train_student, traceable_ids
+    from nemo_assets.demo import demo_settings, traceable_ids, train_student
 
     settings = demo_settings(_settings(workers))
     splits = list(settings.catalog.splits.values())
@@ -100,11 +104,24 @@ def status(json_output: Json = False) -> None:
     manifests = list(settings.store.manifests())
     if json_output:
         keys = ("stage", "partition", "data_version", "counters")
-        entries = [{key: getattr(m, key) for key in keys} | {"rows": m.rows(), "parts": [msgspec.to_builtins(p) for p in m.parts]} for m in manifests]
+        entries = [
+            {key: getattr(m, key) for key in keys}
+            | {"rows": m.rows(), "parts": [msgspec.to_builtins(p) for p in m.parts]}
+            for m in manifests
+        ]
         _print_json(entries)
         return
-    rows = [(m.stage, m.partition, m.data_version, f"{m.counters.get('rows', m.rows()):,}", len(m.parts)) for m in manifests]
-    out.print(table(f"Current in {settings.data_dir}", ("stage", "partition", "data version", "rows", "parts"), rows, right=("rows", "parts")))
+    rows = [
+        (m.stage, m.partition, m.data_version, f"{m.counters.get('rows', m.rows()):,}", len(m.parts)) for m in manifests
+    ]
+    out.print(
+        table(
+            f"Current in {settings.data_dir}",
+            ("stage", "partition", "data version", "rows", "parts"),
+            rows,
+            right=("rows", "parts"),
+        )
+    )
 
 
 @app.command()
@@ -120,8 +137,19 @@ def inventory(json_output: Json = False) -> None:
         out.file.write(path.read_text())
         return
     found: dict[str, Any] = json.loads(path.read_text())
-    rows = [(repo, split, f"{entry['records']:,}", len(entry["columns"]), _mixed(entry)) for repo, splits in found.items() for split, entry in splits.items()]
-    out.print(table("Inventory", ("source", "split", "records", "columns", "columns of mixed types"), rows, right=("records", "columns")))
+    rows = [
+        (repo, split, f"{entry['records']:,}", len(entry["columns"]), _mixed(entry))
+        for repo, splits in found.items()
+        for split, entry in splits.items()
+    ]
+    out.print(
+        table(
+            "Inventory",
+            ("source", "split", "records", "columns", "columns of mixed types"),
+            rows,
+            right=("records", "columns"),
+        )
+    )
     out.print(f"All of it: {path}", soft_wrap=True)
     if any(settings.store.manifests(Stage.NORMALIZED)):
         coverage = measure_coverage(settings.catalog, settings.store)
@@ -169,7 +197,9 @@ def sample(
 
 
 @app.command()
-def query(sql: Annotated[str, typer.Argument(help="SELECT … over the stages as tables.")], json_output: Json = False) -> None:
+def query(
+    sql: Annotated[str, typer.Argument(help="SELECT … over the stages as tables.")], json_output: Json = False
+) -> None:
     """Ask the stages in SQL: normalized, rejected, tools, signatures, duplicates, deduped, ledger, pools, scored."""
     from nemo_assets.lineage import query as run_query
 
@@ -184,8 +214,12 @@ def normalize(
     split: Annotated[list[str] | None, typer.Option(help="Only this split of the dataset; may be repeated.")] = None,
     hf_layout: Annotated[bool, typer.Option("--hf-layout", help="data/<split>-00000-of-00003.parquet")] = False,
     write_readme: Annotated[bool, typer.Option("--write-readme", help="Also write a dataset card.")] = False,
-    keep_invalid_harmony: Annotated[bool, typer.Option("--keep-invalid-harmony", help="Keep such rows, flagged.")] = False,
-    keep_empty_completion: Annotated[bool, typer.Option("--keep-empty-completion", help="Keep such rows, flagged.")] = False,
+    keep_invalid_harmony: Annotated[
+        bool, typer.Option("--keep-invalid-harmony", help="Keep such rows, flagged.")
+    ] = False,
+    keep_empty_completion: Annotated[
+        bool, typer.Option("--keep-empty-completion", help="Keep such rows, flagged.")
+    ] = False,
     max_records: Annotated[int | None, typer.Option(min=1, help="Only the first N records of each split.")] = None,
     workers: Annotated[int | None, typer.Option(min=1)] = None,
 ) -> None:
@@ -197,9 +231,13 @@ def normalize(
     splits = [settings.catalog.split(f"{slug}/{name}") for name in split or source.splits]
     flags = {"invalid_harmony": keep_invalid_harmony, "empty_completion": keep_empty_completion}
     keep = frozenset(code for code, on in flags.items() if on)
-    summary = normalize_folder(splits, settings, out_dir, hf_layout=hf_layout, readme=write_readme, keep=keep, max_records=max_records)
+    summary = normalize_folder(
+        splits, settings, out_dir, hf_layout=hf_layout, readme=write_readme, keep=keep, max_records=max_records
+    )
     rows = [(name, e["records"], e["rows"], _codes(e["rejected"])) for name, e in summary.items()]
-    out.print(table(f"Normalized into {out_dir}", ("split", "records", "rows", "rejected"), rows, right=("records", "rows")))
+    out.print(
+        table(f"Normalized into {out_dir}", ("split", "records", "rows", "rejected"), rows, right=("records", "rows"))
+    )
 
 
 @app.command()
@@ -211,7 +249,14 @@ def pools(
     from nemo_assets.stages.folders import pools_folder
 
     counts = pools_folder(in_dir, out_dir, _settings())
-    out.print(table(f"Pools in {out_dir}", ("pool", "rows"), [(name, f"{rows:,}") for name, rows in counts.items()], right=("rows",)))
+    out.print(
+        table(
+            f"Pools in {out_dir}",
+            ("pool", "rows"),
+            [(name, f"{rows:,}") for name, rows in counts.items()],
+            right=("rows",),
+        )
+    )
 
 
 @app.command()
@@ -227,7 +272,9 @@ def publish(
     settings = _settings()
     require_repo_id(repo)
     directory = settings.publish_to if settings.publish_to and not settings.publish_to.startswith("hf://") else None
-    target = open_target(directory or f"hf://{repo.partition('/')[0]}", settings.endpoint, settings.token, private=not settings.public)
+    target = open_target(
+        directory or f"hf://{repo.partition('/')[0]}", settings.endpoint, settings.token, private=not settings.public
+    )
     commit = publish_folder(folder, repo, target)
     out.print(f"{target.location(repo)} is at commit {commit}", soft_wrap=True)
 
@@ -244,7 +291,11 @@ def score(
     source = in_dir or fetch_candidates(settings, out_dir / ".candidates")
     summary = score_folder(source, out_dir, settings)
     rows = [(name, e["rows"], e["scored"], _rounded(e["nll_mean"])) for name, e in summary.items()]
-    out.print(table(f"Scores in {out_dir}", ("file", "rows", "scored", "mean NLL"), rows, right=("rows", "scored", "mean NLL")))
+    out.print(
+        table(
+            f"Scores in {out_dir}", ("file", "rows", "scored", "mean NLL"), rows, right=("rows", "scored", "mean NLL")
+        )
+    )
 
 
 @app.command()
@@ -298,7 +349,17 @@ def _show_summary(settings: Settings, splits: list[Split]) -> None:
 
     columns = ("split", "records", "kept", "rejected", "removed", "pools", "published", "scored", "mean NLL")
     rows = [
-        (s.partition, s.records, s.kept, _codes(s.rejected), _codes(s.removed), s.pools, (s.commit or "")[:8], s.scored, _rounded(s.nll_mean))
+        (
+            s.partition,
+            s.records,
+            s.kept,
+            _codes(s.rejected),
+            _codes(s.removed),
+            s.pools,
+            (s.commit or "")[:8],
+            s.scored,
+            _rounded(s.nll_mean),
+        )
         for s in summarize(splits, settings)
     ]
     out.print(table("", columns, rows, right=("records", "kept", "pools", "scored", "mean NLL")))

@@ -18,7 +18,7 @@ from nemo_assets.settings import Settings
 def build_defs(
     *, catalog: Catalog | None = None, opt_in: OptIn | None = None, settings: SettingsResource | None = None
 ) -> dg.Definitions:
-    """Fresh definitions. Whatever is not given is what the environment says: NEMO_CATALOG_DIR, NEMO_AUTO_PUBLISH, NEMO_AUTO_SCORE.
+    """Fresh definitions. What is not given is as NEMO_CATALOG_DIR, NEMO_AUTO_PUBLISH and NEMO_AUTO_SCORE say.
 
     Only the catalog and the opt-ins are read here; all other settings are read when a run starts.
     """

@@ -33,9 +33,14 @@ def demo_settings(settings: Settings) -> Settings:
     }
     path = settings_file(data_dir)
     if not path.exists() and any(settings.store.manifests(Stage.RAW)):
-        raise UserError(f"{data_dir} holds data of other sources. Set NEMO_DATA_DIR to an empty directory for the demo.")
+        raise UserError(
+            f"{data_dir} holds data of other sources. Set NEMO_DATA_DIR to an empty directory for the demo."
+        )
     data_dir.mkdir(parents=True, exist_ok=True)
-    lines = ["# Written by the demo. A variable set in the environment wins over its line here.", *(f"{k}={v}" for k, v in values.items())]
+    lines = [
+        "# Written by the demo. A variable set in the environment wins over its line here.",
+        *(f"{k}={v}" for k, v in values.items()),
+    ]
     write_durably(path, "\n".join([*lines, ""]).encode())
     return Settings.from_environment({"NEMO_DATA_DIR": str(data_dir), "NEMO_WORKERS": str(settings.workers), **values})
 
@@ -47,7 +52,11 @@ def student_directory(data_dir: Path) -> Path:
 
 def train_student(settings: Settings) -> Path:
     """Train the demo student on the kept rows, or reuse the one that was trained on the same rows."""
-    paths = [path for key in settings.catalog.splits for path in settings.store.paths(settings.store.current(Stage.DEDUPED, key))]
+    paths = [
+        path
+        for key in settings.catalog.splits
+        for path in settings.store.paths(settings.store.current(Stage.DEDUPED, key))
+    ]
     texts = pl.scan_parquet(paths).select("text").collect()["text"].to_list()
     return train_demo_student(texts, student_directory(settings.data_dir))
 
@@ -55,7 +64,9 @@ def train_student(settings: Settings) -> Path:
 def traceable_ids(settings: Settings) -> tuple[str, str]:
     """The id of a kept row with a score, and the record_uid of a removed one: something to trace."""
     partitions = [key for key in settings.catalog.splits if settings.store.find(Stage.LEDGER, key)]
-    entries = pl.concat([pl.read_parquet(settings.store.paths(settings.store.current(Stage.LEDGER, key))) for key in partitions])
+    entries = pl.concat(
+        [pl.read_parquet(settings.store.paths(settings.store.current(Stage.LEDGER, key))) for key in partitions]
+    )
     kept = entries.filter(pl.col("state") == "kept")["id"][0]
     removed = entries.filter(pl.col("state") == "removed")["record_uid"][0]
     return kept, removed.hex()

@@ -109,7 +109,9 @@ class Settings:
 
     def release_repo(self, split: Split) -> str:
         """The repo that rows and pools of this split are published to."""
-        organisation = self.destination.removeprefix("hf://").strip("/") if self.destination.startswith("hf://") else "local"
+        organisation = (
+            self.destination.removeprefix("hf://").strip("/") if self.destination.startswith("hf://") else "local"
+        )
         return f"{organisation}/{split.slug}-pools"
 
     @property
@@ -128,7 +130,9 @@ def _defaults_of(data_dir: Path) -> dict[str, str]:
         return {}
     lines = [line.strip() for line in path.read_text().splitlines()]
     pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
-    wrong = next((name for name, equals, _ in pairs if not equals or not name.isidentifier() or name == "NEMO_DATA_DIR"), None)
+    wrong = next(
+        (name for name, equals, _ in pairs if not equals or not name.isidentifier() or name == "NEMO_DATA_DIR"), None
+    )
     if wrong is not None:
         raise UserError(f"{path}: {wrong!r} is no line NAME=value of a setting. Correct or delete the file.")
     return {name: value for name, _, value in pairs}

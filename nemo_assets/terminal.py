@@ -32,8 +32,18 @@ class Bars:
 
     def __init__(self) -> None:
         bar, elapsed = BarColumn(bar_width=30), TimeElapsedColumn()
-        self._counts = Progress(TextColumn("{task.description}"), bar, MofNCompleteColumn(), TextColumn("{task.fields[unit]}"), elapsed, console=err, transient=True)
-        self._bytes = Progress(TextColumn("{task.description}"), bar, DownloadColumn(), elapsed, console=err, transient=True)
+        self._counts = Progress(
+            TextColumn("{task.description}"),
+            bar,
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            elapsed,
+            console=err,
+            transient=True,
+        )
+        self._bytes = Progress(
+            TextColumn("{task.description}"), bar, DownloadColumn(), elapsed, console=err, transient=True
+        )
 
     @contextmanager
     def meter(self, label: str, total: float | None, unit: str) -> Iterator[Meter]:

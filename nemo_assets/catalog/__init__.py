@@ -1,6 +1,7 @@
 """What the project works on: sources and their splits, pools, checkpoints.
 
-Belongs here: the YAML files, their types, the loader, what can be checked without data. Does not: reading data, settings.
+Belongs here: the YAML files, their types, the loader, what can be checked without data. Does not: reading data,
+settings.
 A new source with an existing adapter is one YAML file in this directory.
 """
 

@@ -15,7 +15,7 @@ Identity = Literal["uuid", "problem_uuid", "content", "text"]
 
 
 class SplitEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One split as written in the YAML: its files (paths or globs in the repo) and what the split name says of a row."""
+    """One split as written in the YAML: its files (paths or globs) and what the split name says of a row."""
 
     files: tuple[str, ...]
     effort: Effort | None = None
@@ -85,7 +85,7 @@ class PoolPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model whose NLL is measured; `revision` is a commit, branch or tag of the model repo (null: whatever is there)."""
+    """A model whose NLL is measured; `revision` is a commit, branch or tag of its repo (null: whatever is there)."""
 
     model: str
     purpose: str

@@ -21,11 +21,12 @@ SIGNATURE_SCHEMA = pa.schema({
 })  # fmt: skip
 
 
-
 def signatures_of(rows: pl.LazyFrame) -> pl.LazyFrame:
     """One signature a row, columns as SIGNATURE_SCHEMA, in row order."""
     tail = pl.col("text").str.split("<|start|>").list.last()
-    is_final = tail.str.starts_with("assistant<|channel|>final<|message|>") | tail.str.starts_with("assistant<|message|>")
+    is_final = tail.str.starts_with("assistant<|channel|>final<|message|>") | tail.str.starts_with(
+        "assistant<|message|>"
+    )
     return rows.select(
         "record_uid",
         "id",

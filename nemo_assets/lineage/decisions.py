@@ -95,23 +95,27 @@ def id_before_renaming(entry: Entry, split: Split, store: Store) -> str | None:
 def pool_decisions(
     entry: Entry, row: pl.DataFrame, catalog: Catalog, store: Store, pools: Manifest | None
 ) -> tuple[tuple[str, ...] | None, list[Decision]]:
-    """The pools the row is in (None where they were made without it), and a decision for each pool of the catalog."""
+    """The pools a kept row is in (None where they were made without it), and a decision for each pool of the catalog.
+
+    `row` is the row as the predicates saw it, with joined correctness.
+    """
     member = _first(store, pools, "rows", entry) if pools else None
     if pools is None or member is None:
         return None, [Decision(Stage.POOLS, "pools not made yet")]
     edited = pools.settings.get("pools") != pools_recipe(catalog)
     note = {"note": "the pool policy was edited after these pools were made"} if edited else {}
     decisions = []
-    for reason in pool_reasons(_as_seen_by_pools(row, entry, store, pools), catalog.pool_policy):
+    for reason in pool_reasons(row, catalog.pool_policy):
         outcome = "admitted" if reason.pool in member["pools"] else "not admitted"
         evidence = {"purpose": reason.purpose, "false_part": reason.false_part, **note}
         decisions.append(Decision(Stage.POOLS, outcome, reason.pool, reason.values, reason.predicate, evidence))
     return tuple(member["pools"]), decisions
 
 
-def _as_seen_by_pools(row: pl.DataFrame, entry: Entry, store: Store, pools: Manifest) -> pl.DataFrame:
-    """The row with the correctness that was joined to it before the predicates were evaluated."""
-    joined = _first(store, pools, "joined", entry)
+def with_joined_correctness(row: pl.DataFrame, entry: Entry, store: Store) -> pl.DataFrame:
+    """The row with the correctness that `pools` joined to it from the source it was rendered from, if any."""
+    pools = store.find(Stage.POOLS, entry.partition)
+    joined = _first(store, pools, "joined", entry) if pools else None
     if joined is None:
         return row
     return row.with_columns(

@@ -28,6 +28,7 @@ from nemo_assets.lineage.decisions import (
     release_of,
     score_decisions,
     scores_of,
+    with_joined_correctness,
 )
 from nemo_assets.lineage.entries import Entry, count_where, entries_where, has_uid, ledgers
 from nemo_assets.lineage.originals import Original, SourceBlob, find_blob, read_original
@@ -60,7 +61,8 @@ class Origin:
 
 @dataclass(frozen=True)
 class Passport:
-    """One record from source to score. `row` is the canonical row where there is one; `original` the source's bytes.
+    """One record from source to score. `original` is the source's bytes, `row` the canonical row where there is one,
+    with the correctness that was joined to it.
 
     pools: None until pools are made; stands_for: rows removed in favour of this one, all of them counted in
     `stands_for_count`; also: other records the reference fits; notes: what is stale or missing.
@@ -145,7 +147,7 @@ def _row_of(entry: Entry, store: Store) -> pl.DataFrame | None:
     # File and row come first: rows are stored in their order, so row groups without the row are skipped.
     lies_there = (pl.col("source_file") == entry.source_file) & (pl.col("source_row") == entry.source_row)
     row = pl.scan_parquet(paths).filter(lies_there & has_uid(entry.uid)).collect()
-    return row if row.height else None
+    return with_joined_correctness(row, entry, store) if row.height else None
 
 
 @dataclass(frozen=True)

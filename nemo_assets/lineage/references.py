@@ -33,7 +33,8 @@ class AmbiguousReferenceError(UserError):
         lines = [f"  {e.record_uid}  {e.state:<8}  {e.id or '-'}  {e.place}" for e in candidates[:_LISTED]]
         rest = len(candidates) - len(lines)
         more = [f"  … and {rest} more"] if rest else []
-        head = f"{reference} names {len(candidates)} records, {kept} of them kept. Name one by its record_uid or place:"
+        count = f"{'at least ' if len(candidates) >= _MOST else ''}{len(candidates)}"
+        head = f"{reference} names {count} records, {kept} of them kept. Name one by its record_uid or place:"
         super().__init__("\n".join([head, *lines, *more]))
         self.candidates = candidates
 
@@ -174,15 +175,16 @@ def _not_found(reference: str, name: Name, frames: dict[str, pl.LazyFrame], cata
         return f"{reference}: no such id, and as a place it names {head}, no dataset of the catalog. It has {known}."
     records = sum(store.current(Stage.LEDGER, key).rows() for key in frames)
     missing = [key for key in catalog.splits if key not in frames] if name.partition is None else []
-    unsearched = f" {len(missing)} splits have no ledger yet: {_listed(missing)}." if missing else ""
+    unsearched = f" Not searched: {len(missing)} splits without a ledger ({_listed(missing, 3)})." if missing else ""
     too_short = len(name.text) < SHORTEST_PREFIX
     short = f" The beginning of an id must have {SHORTEST_PREFIX} characters." if too_short else ""
     return (
         f"{reference}: no record has this id, record_uid, source uuid or problem id, or an id that begins so. "
-        f"Searched {records:,} records (kept, removed and rejected) of {_listed(list(frames))}.{unsearched}{short}"
+        f"Searched {records:,} records (kept, removed and rejected) of {len(frames)} splits ({_listed(frames, 3)})."
+        f"{unsearched}{short}"
     )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str], most: int = _LISTED) -> str:
     found = list(names)
-    return ", ".join(found[:_LISTED]) + (f" and {len(found) - _LISTED} more" if len(found) > _LISTED else "")
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")

@@ -1,7 +1,8 @@
 """A passport as text for a terminal, and the original record alone.
 
 The verdict comes first, the original last and untouched, after a line that makes it easy to cut out. Everything else
-fits 100 columns, and characters that could move the cursor or reorder text are shown as escapes.
+fits 100 columns (a longer path or URL stays whole, to be copied), and characters that could move the cursor or reorder
+text are shown as escapes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from nemo_assets.lineage.originals import Original
 from nemo_assets.lineage.passport import Passport
 
 WIDTH = 100  # columns
-_LABEL = 18
+_NO_EVIDENCE: tuple[Any, ...] = (None, [], {}, "")
+# What a reader wants of a stage's evidence; of the other stages all of it.
+_EVIDENCE = {
+    "raw": ("content_id", "revision"),
+    "duplicates": ("stands_for", "id_of_source", "survivor_place", "criterion"),
+    "published": ("repo", "commit", "url", "files"),
+    "scored": ("percentile_within_split", "completion_token_count", "truncated", "reason", "model", "revision"),
+}
 _ROW_COLUMNS = (
     "template", "content_sha1", "text_sha1", "mask_sha1", "meta_domain", "meta_difficulty_bin", "meta_row_verified",
     "meta_correctness", "meta_problem_id", "quality_tags", "stats_char_len", "stats_messages", "stats_tool_calls",
@@ -69,17 +77,43 @@ def _sections(passport: Passport) -> Iterator[tuple[str, list[str]]]:
 
 
 def _decision(decision: Decision) -> Iterator[str]:
-    rule = f"  {decision.rule}" if decision.rule else ""
+    if decision.stage == "pools":
+        yield from _wrapped(f"{'pools':<11} {_pool(decision)}", "  ", " " * 16)
+        return
+    rule = f": {decision.rule}" if decision.rule else ""
     yield from _wrapped(f"{decision.stage:<11} {decision.outcome}{rule}", "  ", " " * 14)
-    told: list[tuple[str, Any]] = []
-    if decision.stage != "pools":
-        told += [("measured", decision.value), ("threshold", decision.threshold), *decision.evidence.items()]
-    elif decision.outcome == "not admitted":
-        evidence = decision.evidence
-        told += [("not true", evidence["false_part"]), ("because", decision.value), ("note", evidence.get("note"))]
+    names = _EVIDENCE.get(decision.stage, tuple(decision.evidence))
+    told = [("measured", decision.value), ("threshold", decision.threshold)]
+    told += [(name, decision.evidence.get(name)) for name in names if not _is_told(decision, name)]
     for name, value in told:
-        if value not in (None, [], {}):
-            yield from _wrapped(f"{name}: {_shown(value)}", " " * 14, " " * 16)
+        if value not in _NO_EVIDENCE:
+            yield from _wrapped(f"{name.replace('_', ' ')}: {_evidence(name, value)}", " " * 14, " " * 16)
+
+
+def _is_told(decision: Decision, name: str) -> bool:
+    """Whether this evidence already stands there as the measured value or the threshold."""
+    return name == "limit" or (name == "reason" and decision.evidence.get(name) == decision.value)
+
+
+def _evidence(name: str, value: Any) -> str:
+    if name == "criterion":
+        values = f"{_shown(value['survivor_value'])} against {_shown(value['value'])}"
+        return f"{value['column']} {values}, {value['wins']} wins"
+    if name == "files":
+        return ", ".join(path for paths in value.values() for path in paths)
+    return _shown(value)
+
+
+def _pool(decision: Decision) -> str:
+    if decision.rule is None:
+        return decision.outcome
+    note = f" ({decision.evidence['note']})" if "note" in decision.evidence else ""
+    if decision.outcome == "admitted":
+        return f"in {decision.rule}{note}"
+    values = ", ".join(f"{name} is {_shown(value)}" for name, value in decision.value.items())
+    part = decision.evidence["false_part"]
+    lacks = f", needs {part} ({values})" if part else ", though its predicate is true now"
+    return f"not in {decision.rule}{lacks}{note}"
 
 
 def _entries(entries: Iterable[Entry]) -> list[str]:
@@ -88,8 +122,10 @@ def _entries(entries: Iterable[Entry]) -> list[str]:
 
 
 def _fields(pairs: Iterable[tuple[str, Any]]) -> list[str]:
-    told = (f"{name:<{_LABEL}}  {_shown(value)}" for name, value in pairs if value not in (None, []))
-    return [line for text in told for line in _wrapped(text, "  ", " " * (_LABEL + 4))]
+    known = [(name, value) for name, value in pairs if value not in _NO_EVIDENCE]
+    width = max(len(name) for name, _ in known)
+    told = (f"{name:<{width}}  {_shown(value)}" for name, value in known)
+    return [line for text in told for line in _wrapped(text, "  ", " " * (width + 4))]
 
 
 def _shown(value: Any) -> str:
@@ -100,7 +136,7 @@ def _wrapped(text: str, indent: str, following: str | None = None) -> list[str]:
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return textwrap.wrap(
         safe, WIDTH, initial_indent=indent, subsequent_indent=indent if following is None else following,
-        break_on_hyphens=False, drop_whitespace=True,
+        break_on_hyphens=False, break_long_words=False,
     )  # fmt: skip
 
 

@@ -58,7 +58,9 @@ def _because(criterion: Criterion | None) -> str:
 
 
 def _value(value: Any) -> str:
-    return "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    if value is None or isinstance(value, bool):
+        return {None: "unknown", True: "true", False: "false"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _pools(pools: Sequence[str] | None) -> str:

@@ -37,7 +37,7 @@ _DEDUP_CODE = package_digest("dedup")
     deps=[SOURCE], group="sources", columns=columns.FILE_COLUMNS, kinds=["huggingface", "file"], pool="hf",
     automation=on_data_change(first_fill=False),
 )  # fmt: skip
-def raw(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+def raw(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """The files of the split as they are at the source, pinned to a revision, downloaded resumably, verified by sha256.
 
     Never filled by automation: the first download is started by hand.
@@ -49,14 +49,14 @@ def raw(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.Mat
 
 
 @chain_asset(deps=["raw", RECIPE], group="rows", columns=COLUMNS)
-def normalized(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+def normalized(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """One canonical row per source record, or a rejection with its reason and evidence."""
     here = settings.load()
     return materialized(normalize(here.catalog.split(context.partition_key), here.store, here.workers), here)
 
 
 @chain_asset(deps=["normalized"], group="rows", columns=columns.SIGNATURE_COLUMNS, code_version=_DEDUP_CODE)
-def signatures(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+def signatures(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """What deduplication compares of each row, small enough that a whole scope fits in memory."""
     here = settings.load()
     return materialized(sign(here.catalog.split(context.partition_key), here.store), here)
@@ -66,7 +66,7 @@ def signatures(context: dg.AssetExecutionContext, settings: SettingsResource) ->
     deps=["signatures"], group="rows", columns=columns.REMOVED_COLUMNS, per="scope", code_version=_DEDUP_CODE,
     automation=on_data_change(optional=["signatures"]),
 )  # fmt: skip
-def duplicates(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+def duplicates(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """Who duplicates whom among the splits of a scope that exist, and which row survives."""
     here = settings.load()
     return materialized(find_duplicates(context.partition_key, here.catalog, here.store), here)
@@ -77,26 +77,26 @@ def duplicates(context: dg.AssetExecutionContext, settings: SettingsResource) ->
     # A change in `normalized` arrives through signatures and duplicates; before that, decisions are about other rows.
     automation=on_data_change(untriggered_by=["normalized"]),
 )  # fmt: skip
-def deduped(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+def deduped(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """The rows that stay, and each removed one with the row it duplicates and the measured similarity."""
     here = settings.load()
     return materialized(dedupe(here.catalog.split(context.partition_key), here.store, here.workers), here)
 
 
 @chain_asset(deps=["deduped"], group="rows", columns=LEDGER_COLUMNS, code_version=LEDGER_CODE)
-def ledger(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+def ledger(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """One entry for every record there ever was: kept, rejected or removed, and why."""
     here = settings.load()
     return materialized(write_ledger(here.catalog.split(context.partition_key), here.store), here)
 
 
 @chain_asset(
-    deps=["deduped", RECIPE], origins="normalized", group="pools", columns=columns.MEMBERSHIP_COLUMNS, code_version=POOLS_CODE,
+    deps=["deduped", RECIPE], origins="normalized", group="pools", columns=columns.MEMBERSHIP_COLUMNS,
     # Correctness is joined where the origin is here; a split whose origin nobody uses must not wait for it.
-    automation=on_data_change(optional=["normalized"]),
+    automation=on_data_change(optional=["normalized"]), code_version=POOLS_CODE,
 )  # fmt: skip
-def pools(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
-    """Which rows serve which purpose, by the predicates of `catalog/policies/pools.yaml`; no second copy of the text."""
+def pools(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
+    """Which rows serve which purpose, by the predicates in `catalog/policies/pools.yaml`; the text is not copied."""
     here = settings.load()
     return materialized(build_pools(here.catalog.split(context.partition_key), here.catalog, here.store), here)
 
@@ -105,7 +105,7 @@ def pools(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.M
     deps=["pools", "ledger"], group="pools", columns=columns.PUBLISHED_COLUMNS, kinds=["huggingface", "parquet"],
     pool="hf", opt_in="publish", code_version=PUBLISHED_CODE,
 )  # fmt: skip
-def published(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+def published(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """One commit per split to the target repo: rows, pools with text, tools catalog, ledger and card.
 
     Runs by itself only with NEMO_AUTO_PUBLISH=1.
@@ -118,7 +118,7 @@ def published(context: dg.AssetExecutionContext, settings: SettingsResource) -> 
     deps=["published"], group="scores", columns=columns.SCORE_COLUMNS, kinds=["pytorch", "parquet"],
     pool="gpu", opt_in="score", code_version=SCORER_VERSION,
 )  # fmt: skip
-def scored(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+def scored(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """How surprised each checkpoint is by the completion of each row: NLL in nats per token, percentile in the split.
 
     Runs by itself only with NEMO_AUTO_SCORE=1.
@@ -131,17 +131,18 @@ def scored(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.
     deps=["raw"], group="reports", columns=columns.INVENTORY_COLUMNS, per="project", kinds=["json"],
     automation=on_data_change(optional=["raw"]), code_version=code_digest(Path(inventory_stage.__file__)),
 )  # fmt: skip
-def inventory(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+def inventory(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """Columns, types, null rates and defects of the raw files of every split that is here."""
     here = settings.load()
     return materialized(inventory_stage.take_inventory(here.catalog, here.store, here.workers), here)
 
 
 @chain_asset(
-    deps=["normalized", "pools"], group="reports", columns=columns.COVERAGE_COLUMNS, per="project", kinds=["json", "markdown"],
-    automation=on_data_change(optional=["normalized", "pools"]), code_version=code_digest(Path(coverage_stage.__file__)),
+    deps=["normalized", "pools"], group="reports", columns=columns.COVERAGE_COLUMNS, per="project",
+    kinds=["json", "markdown"], automation=on_data_change(optional=["normalized", "pools"]),
+    code_version=code_digest(Path(coverage_stage.__file__)),
 )  # fmt: skip
-def metadata_coverage(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult:
+def metadata_coverage(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """What share of the rows of each split has correctness, reasoning, tools, licence and so on."""
     here = settings.load()
     return materialized(coverage_stage.measure_coverage(here.catalog, here.store), here)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 from dagster import AutomationCondition as AC  # noqa: N817  (every example in Dagster's documentation calls it so)
@@ -37,7 +38,7 @@ class OptIn:
 
 def on_data_change(
     *, first_fill: bool = True, untriggered_by: Iterable[str] = (), optional: Iterable[str] = ()
-) -> dg.AutomationCondition:
+) -> dg.AutomationCondition[Any]:
     """Run when a dependency's data version or the asset's code changed, once every dependency is there and at rest.
 
     A failed run is asked for once more, then left alone until something changes.
@@ -48,7 +49,7 @@ def on_data_change(
         optional: dependencies that may be missing: several splits are read, and those that exist are enough.
     """
     news = _without(AC.any_deps_match(AC.data_version_changed()), untriggered_by)
-    changed = news | AC.code_version_changed() | AC.execution_failed().newly_true()
+    changed: dg.AutomationCondition[Any] = news | AC.code_version_changed() | AC.execution_failed().newly_true()
     complete = ~_without(AC.any_deps_missing(), optional)
     settled = complete & ~AC.any_deps_in_progress() & ~AC.any_deps_match(AC.will_be_requested()) & ~AC.in_progress()
     if first_fill:
@@ -72,12 +73,12 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
     )
 
 
-def _without(condition: dg.AutomationCondition, names: Iterable[str]) -> dg.AutomationCondition:
+def _without(condition: dg.AutomationCondition[Any], names: Iterable[str]) -> dg.AutomationCondition[Any]:
     """A condition on dependencies that leaves some of them out."""
     names = tuple(names)
     if not names:
         return condition
-    ignored: dg.AutomationCondition = condition.ignore(dg.AssetSelection.assets(*names))  # type: ignore[attr-defined]
+    ignored: dg.AutomationCondition[Any] = condition.ignore(dg.AssetSelection.assets(*names))  # type: ignore[attr-defined]
     return ignored
 
 

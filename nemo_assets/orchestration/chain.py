@@ -1,7 +1,7 @@
 """What every asset of the chain has in common, said once.
 
-Belongs here: from a function to an asset with partitions, dependencies, policy, owner, retry and columns. Does not: which assets there
-are (`assets`).
+Belongs here: from a function to an asset with partitions, dependencies, policy, owner, retry and columns. Does not:
+which assets there are (`assets`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 
@@ -25,7 +25,7 @@ TAGS = {"project": "nemo_assets"}
 # A broken connection or a lost container passes; what a user must mend does not, and is told at once.
 NETWORK_RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
-Body = Callable[..., dg.MaterializeResult]
+Body = Callable[..., dg.MaterializeResult[None]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ChainAsset:
     columns: tuple[Column, ...]
     per: Per
     kinds: frozenset[str]
-    automation: dg.AutomationCondition
+    automation: dg.AutomationCondition[Any]
     opt_in: Literal["publish", "score"] | None
     origins: str | None
     pool: str | None
@@ -77,7 +77,7 @@ def chain_asset(
     columns: tuple[Column, ...],
     per: Per = "split",
     kinds: Iterable[str] = ("parquet", "polars"),
-    automation: dg.AutomationCondition | None = None,
+    automation: dg.AutomationCondition[Any] | None = None,
     opt_in: Literal["publish", "score"] | None = None,
     origins: str | None = None,
     pool: str | None = None,
@@ -90,8 +90,10 @@ def chain_asset(
     """
 
     def declare(body: Body) -> ChainAsset:
-        condition = on_data_change() if automation is None else automation
-        return ChainAsset(body, tuple(deps), group, columns, per, frozenset(kinds), condition, opt_in, origins, pool, code_version)
+        policy = on_data_change() if automation is None else automation
+        return ChainAsset(
+            body, tuple(deps), group, columns, per, frozenset(kinds), policy, opt_in, origins, pool, code_version
+        )
 
     return declare
 
@@ -100,7 +102,7 @@ def _telling_lasting_errors(body: Body) -> Body:
     """Errors that trying again cannot mend fail the step at once; the original error stays the cause."""
 
     @functools.wraps(body)
-    def told(*arguments: object, **resources: object) -> dg.MaterializeResult:
+    def told(*arguments: object, **resources: object) -> dg.MaterializeResult[None]:
         try:
             return body(*arguments, **resources)
         except (UserError, ConservationError) as error:

@@ -84,7 +84,9 @@ def ids_are_unique(context: dg.AssetCheckExecutionContext, settings: SettingsRes
 
 def _kept_ids(store: Store, duplicates: Manifest) -> pl.DataFrame:
     """ids of the rows that `duplicates` keeps, as `deduped` writes them."""
-    signed = [path for key in duplicates.details["splits"] for path in store.paths(store.current(Stage.SIGNATURES, key))]
+    signed = [
+        path for key in duplicates.details["splits"] for path in store.paths(store.current(Stage.SIGNATURES, key))
+    ]
     rows = scan(signed, SIGNATURE_SCHEMA).select("record_uid", "id")
     removed = scan(store.paths(duplicates, "removed"), REMOVED_SCHEMA).select("record_uid")
     renamed = scan(store.paths(duplicates, "renamed"), RENAMED_SCHEMA).select("record_uid", "unique_id")
@@ -109,7 +111,9 @@ def correctness_is_joined(context: dg.AssetCheckExecutionContext, settings: Sett
 
 
 @chain_check(Stage.PUBLISHED)
-def release_is_at_destination(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
+def release_is_at_destination(
+    context: dg.AssetCheckExecutionContext, settings: SettingsResource
+) -> dg.AssetCheckResult:
     """The destination's head holds every file of the release of this split, unchanged."""
     here = settings.load()
     release = here.store.current(Stage.PUBLISHED, context.partition_key).details
@@ -120,20 +124,29 @@ def release_is_at_destination(context: dg.AssetCheckExecutionContext, settings: 
     except UserError as error:
         return _warning(f"Could not be looked at: {error}", {"commit": release["commit"]})
     missing = sorted(path for path, sha256 in release["files"].items() if there.get(path) != sha256)
-    metadata = {"files": len(release["files"]), "missing_or_changed": len(missing), "commit": release["commit"], "head": str(head)}
+    metadata = {
+        "files": len(release["files"]),
+        "missing_or_changed": len(missing),
+        "commit": release["commit"],
+        "head": str(head),
+    }
     told = f"Missing or changed at the head, such as {missing[0]}." if missing else None
     return dg.AssetCheckResult(passed=not missing, description=told, metadata=metadata)
 
 
 @chain_check(Stage.SCORED)
 def rows_are_scored(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
-    """Nearly every row has an NLL under every checkpoint, and no loss mask differs from the one the row was written with."""
+    """Nearly every row has an NLL under every checkpoint, and every loss mask is that the row was written with."""
     checkpoints = settings.load().store.current(Stage.SCORED, context.partition_key).counters["checkpoints"]
     shares = {name: _ok_share(summary) for name, summary in checkpoints.items()}
     mismatches = sum(summary["status"].get("mask_mismatch", 0) for summary in checkpoints.values())
-    metadata = {"mask_mismatches": mismatches, **{f"ok_share_{name}": round(share, 6) for name, share in shares.items()}}
+    metadata = {
+        "mask_mismatches": mismatches,
+        **{f"ok_share_{name}": round(share, 6) for name, share in shares.items()},
+    }
     if mismatches:
-        return dg.AssetCheckResult(passed=False, description=f"{mismatches} rows have another mask than they were written with.", metadata=metadata)
+        told = f"{mismatches} rows have another mask than they were written with."
+        return dg.AssetCheckResult(passed=False, description=told, metadata=metadata)
     if any(share < SCORED_SHARE for share in shares.values()):
         return _warning(f"Fewer than {SCORED_SHARE:.0%} of the rows have an NLL.", metadata)
     return dg.AssetCheckResult(passed=True, metadata=metadata)
@@ -145,7 +158,8 @@ def _ok_share(summary: dict[str, Any]) -> float:
 
 def _warning(description: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
     """Failed, but nothing is wrong with the data as such."""
-    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=description, metadata=metadata)
+    warn = dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(passed=False, severity=warn, description=description, metadata=metadata)
 
 
 CHECKS = (records_are_conserved, ids_are_unique, correctness_is_joined, release_is_at_destination, rows_are_scored)

@@ -6,6 +6,8 @@ Belongs here: their specs, their data versions, telling the instance of a new on
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 from nemo_assets.catalog import Catalog, Split
@@ -18,16 +20,21 @@ from nemo_assets.stages.raw import split_files
 
 SOURCE, RECIPE = "source", "recipe"
 
-_SOURCE_IS = """The files of a split on the Hub. Its data version changes exactly when a file of this split does, not with
-every commit to the repo. Reported by the sensor `source_updates` and before `nemo-assets run`; nothing is downloaded."""
+_SOURCE_IS = """The files of a split on the Hub. Its data version changes exactly when a file of this split does, not
+with every commit to the repo. Reported by the sensor `source_updates` and before `nemo-assets run`, without a
+download."""
 
 _RECIPE_IS = """Everything declared or coded that the data of a split depend on: its catalog entry, adapter, template,
-the code they share, pools and checkpoints. Reported together with `source`, so that an edit reaches the splits it affects."""
+the code they share, pools and checkpoints. Reported together with `source`, so that an edit reaches the splits it
+affects."""
 
 
 def external_assets(partitions: Partitions) -> list[dg.AssetSpec]:
     """`source` and `recipe`, partitioned by split."""
-    return [_spec(SOURCE, _SOURCE_IS, {"huggingface"}, partitions), _spec(RECIPE, _RECIPE_IS, {"yaml", "python"}, partitions)]
+    return [
+        _spec(SOURCE, _SOURCE_IS, {"huggingface"}, partitions),
+        _spec(RECIPE, _RECIPE_IS, {"yaml", "python"}, partitions),
+    ]
 
 
 def _spec(name: str, description: str, kinds: set[str], partitions: Partitions) -> dg.AssetSpec:
@@ -57,7 +64,7 @@ class Glance:
             self._sources[split.repo] = _AskedOnce(source)
         source = self._sources[split.repo]
         found = split_files(split, source)
-        metadata = {
+        metadata: dict[str, Any] = {
             "revision": found.revision,
             "files": len(found.files),
             "bytes": sum(file.size for file in found.files),
@@ -89,7 +96,7 @@ class _AskedOnce:
 def recipe_event(catalog: Catalog, split: Split) -> dg.AssetMaterialization:
     """What `recipe` of this split is now."""
     source = split.source
-    metadata = {"adapter": source.adapter, "template": source.template, "scope": source.scope, "identity": source.identity}
+    metadata = {name: getattr(source, name) for name in ("adapter", "template", "scope", "identity", "loss_mode")}
     return _event(RECIPE, split, recipe_version(catalog, split), metadata)
 
 
@@ -106,7 +113,5 @@ def is_news(event: dg.AssetMaterialization, instance: dg.DagsterInstance) -> boo
     return (seen or {}).get("dagster/data_version") != (event.tags or {})["dagster/data_version"]
 
 
-def _event(name: str, split: Split, version: str, metadata: dict[str, object]) -> dg.AssetMaterialization:
-    return dg.AssetMaterialization(
-        name, partition=split.key, tags={"dagster/data_version": version}, metadata=metadata
-    )
+def _event(name: str, split: Split, version: str, metadata: dict[str, Any]) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(name, partition=split.key, tags={"dagster/data_version": version}, metadata=metadata)

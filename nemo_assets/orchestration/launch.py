@@ -1,7 +1,7 @@
 """Materialize without the UI, as runs that the UI shows.
 
-Belongs here: cutting the work into runs, telling the instance of sources first. Does not: which assets to run (the command line), progress
-(`nemo_assets.progress`).
+Belongs here: cutting the work into runs, telling the instance of sources first. Does not: which assets to run (the
+command line), progress (`nemo_assets.progress`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def runs(keys: Sequence[Key]) -> Iterator[tuple[str | None, list[str]]]:
 
 
 def report_external(keys: Sequence[Key], settings: Settings, instance: dg.DagsterInstance) -> None:
-    """Tell the instance what `source` and `recipe` of these partitions are, so that what runs now is not shown as stale.
+    """Tell the instance what `source` and `recipe` of these splits are, so that what runs now is not shown as stale.
 
     Raises UserError if a source that `raw` would read cannot be reached.
     """

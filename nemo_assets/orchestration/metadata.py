@@ -19,7 +19,7 @@ Metadata = dict[str, Any]
 _BAR, _GAP, _HEIGHT = 9, 2, 40  # of the length histogram, in pixels
 
 
-def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult:
+def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult[None]:
     """Data version and metadata of what a stage has made current."""
     counters = manifest.counters
     metadata: Metadata = {
@@ -52,7 +52,9 @@ def _place(manifest: Manifest, settings: Settings) -> Metadata:
     if rows is not None:
         place["dagster/row_count"] = rows
     if manifest.inputs:
-        place["inputs"] = _table([{"input": name, "data version": version} for name, version in manifest.inputs.items()])
+        place["inputs"] = _table(
+            [{"input": name, "data version": version} for name, version in manifest.inputs.items()]
+        )
     if settings.sample_records is not None:
         place["sample"] = f"the first {settings.sample_records} records only"
     return place
@@ -61,8 +63,8 @@ def _place(manifest: Manifest, settings: Settings) -> Metadata:
 def _numbers(counters: Mapping[str, Any]) -> Metadata:
     """Plain counts, which the UI plots over time and partitions; groups of counts as their sum."""
     plain = {name: value for name, value in counters.items() if isinstance(value, int | float)}
-    sums = {name: sum(counters[name].values()) for name in ("rejected", "removed") if isinstance(counters.get(name), dict)}
-    return plain | sums
+    groups = {name: counters[name] for name in ("rejected", "removed") if isinstance(counters.get(name), dict)}
+    return plain | {name: sum(group.values()) for name, group in groups.items()}
 
 
 def _funnel(counters: Mapping[str, Any]) -> Metadata:
@@ -73,7 +75,9 @@ def _funnel(counters: Mapping[str, Any]) -> Metadata:
     lines = [("records", "", records), ("kept", "", counters.get("kept", counters.get("rows")))]
     for state in ("rejected", "removed"):
         lines += [(state, code, count) for code, count in counters.get(state, {}).items()]
-    return {"funnel": _table([{"state": s, "code": c, "records": n, "share": _percent(n, records)} for s, c, n in lines])}
+    return {
+        "funnel": _table([{"state": s, "code": c, "records": n, "share": _percent(n, records)} for s, c, n in lines])
+    }
 
 
 def _shares(name: str, label: str, counts: Mapping[str, int], whole: int) -> Metadata:
@@ -82,7 +86,7 @@ def _shares(name: str, label: str, counts: Mapping[str, int], whole: int) -> Met
 
 
 def _lengths(bins: Mapping[str, int]) -> Metadata:
-    """Rows by length as a picture small enough to be shown in place: the UI hides Markdown of 1,000 characters and more."""
+    """Rows by length as a picture small enough to be shown: the UI hides Markdown of 1,000 characters and more."""
     counts = {int(edge): count for edge, count in bins.items()}
     if not counts:
         return {}
@@ -92,9 +96,11 @@ def _lengths(bins: Mapping[str, int]) -> Metadata:
         height = round(_HEIGHT * counts.get(edge, 0) / tallest)
         path += f"M{place * (_BAR + _GAP)} {_HEIGHT}v-{height}h{_BAR}v{height}z"
     width = len(edges) * (_BAR + _GAP)
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{_HEIGHT}"><path fill="#479" d="{path}"/></svg>'
+    size = f'width="{width}" height="{_HEIGHT}"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><path fill="#479" d="{path}"/></svg>'
     picture = f"![rows by length](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
-    return {"lengths": dg.MetadataValue.md(f"{picture}\n\n{edges[0]:,} to {2 * edges[-1] or 64:,} tokens, each bar twice as long")}
+    caption = f"{edges[0]:,} to {2 * edges[-1] or 64:,} tokens, each bar twice as long"
+    return {"lengths": dg.MetadataValue.md(f"{picture}\n\n{caption}")}
 
 
 def _join(counters: Mapping[str, Any]) -> Metadata:
@@ -107,7 +113,10 @@ def _source(manifest: Manifest) -> Metadata:
     files = manifest.details.get("files")
     if manifest.stage != "raw" or not files:
         return {}
-    shown = [{"path": file["path"], "bytes": file["size"], "content": file["content_id"][:12], "url": file["url"]} for file in files]
+    shown = [
+        {"path": file["path"], "bytes": file["size"], "content": file["content_id"][:12], "url": file["url"]}
+        for file in files
+    ]
     return {
         "source": dg.MetadataValue.url(files[0]["url"]),
         "repo": manifest.details["repo"],
@@ -119,8 +128,10 @@ def _source(manifest: Manifest) -> Metadata:
 def _splits(splits: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]]) -> Metadata:
     """One line a split, of assets that read several."""
     if isinstance(splits, Mapping):
-        splits = [{"split": key, **{name: split[name] for name in ("rows", "removed")}} for key, split in splits.items()]
-    return {"splits": _table([{name: _cell(value) for name, value in split.items()} for split in splits])} if splits else {}
+        splits = [
+            {"split": key, **{name: split[name] for name in ("rows", "removed")}} for key, split in splits.items()
+        ]
+    return {"splits": _table(splits)} if splits else {}
 
 
 def _release(manifest: Manifest) -> Metadata:
@@ -134,14 +145,14 @@ def _scores(checkpoints: Mapping[str, Mapping[str, Any]]) -> Metadata:
     """One line a checkpoint, and each mean NLL (nats per token) as a number of its own, so that it is plotted."""
     lines = []
     for name, summary in checkpoints.items():
-        shown = {key: _cell(value) for key, value in summary.items() if not isinstance(value, dict)}
+        shown = {key: value for key, value in summary.items() if not isinstance(value, dict)}
         lines.append({"checkpoint": name, "ok": summary["status"].get("ok", 0), **shown})
     means = {f"nll_mean_{name}": s["nll_mean"] for name, s in checkpoints.items() if s["nll_mean"] is not None}
     return ({"scores": _table(lines)} if lines else {}) | means
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    records = [dg.TableRecord(dict(row)) for row in rows]
+    records = [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in rows]
     columns = [dg.TableColumn(name, _type_name(rows, name)) for name in rows[0]]
     return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
@@ -152,10 +163,10 @@ def _type_name(rows: Sequence[Mapping[str, Any]], name: str) -> str:
 
 
 def _cell(value: Any) -> str | int | float:
-    """A value a table can hold."""
+    """A value a table can hold: numbers as they are, all else as plain text."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return "" if value is None else value if isinstance(value, str | int | float) else str(value)
+    return "" if value is None else value if isinstance(value, int | float) else str(value)
 
 
 def _percent(part: int, whole: int) -> str:

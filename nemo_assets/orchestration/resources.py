@@ -35,25 +35,33 @@ _VARIABLES = {
 }
 
 
-class SettingsResource(dg.ConfigurableResource):
+class SettingsResource(dg.ConfigurableResource[Any]):
     """Settings of a run. A field left out is what the environment says; an empty text or 0 stands for unset."""
 
-    data_dir: str | None = Field(None, description="Directory of all data (NEMO_DATA_DIR).")
-    source_dir: str | None = Field(None, description="Read sources from this directory, <org>/<name>/…, not the Hub (NEMO_SOURCE_DIR).")
-    publish_to: str | None = Field(None, description="hf://<org> or a directory (NEMO_PUBLISH_TO).")
-    public: bool | None = Field(None, description="Make new repos on the Hub public (NEMO_PUBLIC).")
-    scorer: str | None = Field(None, description="modal or local (NEMO_SCORER).")
-    model_name: str | None = Field(None, description="Model of the student checkpoint (MODEL_NAME).")
-    max_length: int | None = Field(None, description="Longest scored text in tokens (MAX_LENGTH).")
-    batch_size: int | None = Field(None, description="Rows scored at once (BATCH_SIZE).")
-    max_records: int | None = Field(None, description="Score only the first rows of each split (MAX_RECORDS).")
-    candidate_dataset_id: str | None = Field(None, description="Score this published dataset (CANDIDATE_DATASET_ID).")
-    candidate_subdir: str | None = Field(None, description="Part of it to score (CANDIDATE_SUBDIR).")
-    endpoint: str | None = Field(None, description="The Hub (HF_ENDPOINT).")
-    workers: int | None = Field(None, description="Processes a CPU stage uses (NEMO_WORKERS).")
-    catalog_dir: str | None = Field(None, description="Directory of the catalog's YAML files (NEMO_CATALOG_DIR).")
+    data_dir: str | None = Field(default=None, description="Directory of all data (NEMO_DATA_DIR).")
+    source_dir: str | None = Field(
+        default=None,
+        description="Read sources from this directory, <org>/<name>/…, not from the Hub (NEMO_SOURCE_DIR).",
+    )
+    publish_to: str | None = Field(default=None, description="hf://<org> or a directory (NEMO_PUBLISH_TO).")
+    public: bool | None = Field(default=None, description="Make new repos on the Hub public (NEMO_PUBLIC).")
+    scorer: str | None = Field(default=None, description="modal or local (NEMO_SCORER).")
+    model_name: str | None = Field(default=None, description="Model of the student checkpoint (MODEL_NAME).")
+    max_length: int | None = Field(default=None, description="Longest scored text in tokens (MAX_LENGTH).")
+    batch_size: int | None = Field(default=None, description="Rows scored at once (BATCH_SIZE).")
+    max_records: int | None = Field(default=None, description="Score only the first rows of each split (MAX_RECORDS).")
+    candidate_dataset_id: str | None = Field(
+        default=None, description="Score this published dataset (CANDIDATE_DATASET_ID)."
+    )
+    candidate_subdir: str | None = Field(default=None, description="Part of it to score (CANDIDATE_SUBDIR).")
+    endpoint: str | None = Field(default=None, description="The Hub (HF_ENDPOINT).")
+    workers: int | None = Field(default=None, description="Processes a CPU stage uses (NEMO_WORKERS).")
+    catalog_dir: str | None = Field(
+        default=None, description="Directory of the catalog's YAML files (NEMO_CATALOG_DIR)."
+    )
     sample_records: int | None = Field(
-        None, description="Take only the first records of each split; needs a data_dir of its own. `nemo-assets run --max-records` sets both."
+        default=None,
+        description="Take only the first records of each split; needs a data_dir of its own (`nemo-assets run --max-records`).",
     )
 
     def load(self) -> Settings:
@@ -64,7 +72,9 @@ class SettingsResource(dg.ConfigurableResource):
         if self.sample_records is None:
             return settings
         if not self.data_dir:
-            raise UserError("sample_records needs a data_dir of its own: a sample must not take the place of the whole split.")
+            raise UserError(
+                "sample_records needs a data_dir of its own: a sample must not take the place of the whole split."
+            )
         return replace(settings, sample_records=self.sample_records)
 
 
@@ -77,7 +87,8 @@ def config_of(settings: Settings) -> dict[str, Any]:
     values |= {"max_records": settings.scorer_max_records, "publish_to": settings.destination}
     numbers = {"max_length", "batch_size", "max_records", "workers"}
     config: dict[str, Any] = {
-        name: value if isinstance(value, bool) else (value or 0) if name in numbers else str(value or "") for name, value in values.items()
+        name: value if isinstance(value, bool) else (value or 0) if name in numbers else str(value or "")
+        for name, value in values.items()
     }
     return config | ({"sample_records": settings.sample_records} if settings.sample_records else {})
 

@@ -3,8 +3,6 @@
 Belongs here: the sensor. Does not: what follows from a change (`automation`), what a version is (`external`).
 """
 
-from collections.abc import Iterable
-
 import dagster as dg
 
 from nemo_assets.catalog import Catalog
@@ -19,7 +17,7 @@ HOUR = 3600
     name="source_updates",
     minimum_interval_seconds=HOUR,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Reports new versions of `source` (files of a split at the Hub) and `recipe`; runs and downloads nothing.",
+    description="Reports new versions of `source` (the files of a split) and `recipe`; runs and downloads nothing.",
 )
 def source_updates(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult:
     """Report every split whose files or recipe differ from what the instance last saw.
@@ -51,8 +49,4 @@ def _source_events(catalog: Catalog, glance: Glance) -> tuple[list[dg.AssetMater
 def _skip_reason(unreachable: dict[str, str]) -> str:
     if not unreachable:
         return "No source and no recipe changed."
-    return f"Nothing changed where it could be seen. {_told(unreachable.values())}"
-
-
-def _told(reasons: Iterable[str]) -> str:
-    return " ".join(reasons)
+    return f"Nothing changed where it could be seen. {' '.join(unreachable.values())}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -76,10 +77,14 @@ def _rank(condition: str) -> int:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """A finite number; one beyond the range of floats measures nothing."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
+        return None
+    return float(value)
 
 
 def _integer(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+    """A whole number that a 64-bit column can hold."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -(1 << 63) <= value < 1 << 63:
         return None
-    return int(value)
+    return int(value) if value == int(value) else None

@@ -14,7 +14,14 @@ from nemo_assets.errors import Rejected
 from nemo_assets.harmony import Turn, canonical_json
 from nemo_assets.records.parsing import parse_json_text
 
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool", "function": "tool"}
+ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
 
 
 def turns_of(messages: Any, tags: list[str]) -> tuple[Turn, ...]:
@@ -27,9 +34,9 @@ def turns_of(messages: Any, tags: list[str]) -> tuple[Turn, ...]:
     names: dict[str, str] = {}  # tool name by call id, for results that do not name their tool
     turns: list[Turn] = []
     for place, message in enumerate(messages):
-        role = ROLES.get(message.get("role", ""), "") if isinstance(message, dict) else ""
+        found = message.get("role") if isinstance(message, dict) else type(message).__name__
+        role = ROLES.get(found, "") if isinstance(message, dict) and isinstance(found, str) else ""
         if not role:
-            found = message.get("role") if isinstance(message, dict) else type(message).__name__
             raise Rejected("invalid_harmony", reason="unknown_role", message=place, role=str(found)[:100])
         content = as_text(message.get("content"))
         if role == "assistant":
@@ -66,7 +73,7 @@ def _read_literal(text: str) -> Any:
     """Some exports hold messages as JSON text or as a Python literal."""
     try:
         return parse_json_text(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -102,5 +109,11 @@ def _call_turn(call: Any, place: int) -> Turn:
             arguments = parse_json_text(arguments)
         except (ValueError, RecursionError) as error:
             detail = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            raise Rejected("invalid_tool_schema", reason="arguments_are_no_json", message=place, tool=name[:100], detail=detail[:200]) from None
+            raise Rejected(
+                "invalid_tool_schema",
+                reason="arguments_are_no_json",
+                message=place,
+                tool=name[:100],
+                detail=detail[:200],
+            ) from None
     return Turn("assistant", canonical_json(arguments), channel="commentary", tool=name.strip(), arguments=arguments)

@@ -28,7 +28,10 @@ def code_digest(path: Path) -> str:
     """Digest of what a Python file does: its syntax tree without docstrings, comments and layout."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node, clean=False) is not None:
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
             node.body = node.body[1:]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
@@ -49,18 +52,22 @@ def normalize_recipe(split: Split, package: Path = _PACKAGE) -> str:
     source = split.source
     entry = msgspec.structs.asdict(source) | {"splits": None, "order": None, "title": None, "license": None}
     adapter = package / "records" / "adapters" / f"{source.adapter}.py"
-    return digest({
-        "entry": msgspec.to_builtins(entry),
-        "split": msgspec.to_builtins(split.entry),
-        "adapter": code_digest(adapter),
-        "templates": [code_digest(path) for path in template_modules(source.template, adapter, package)],
-        "shared": package_digest(*_SHARED, package=package),
-    })
+    return digest(
+        {
+            "entry": msgspec.to_builtins(entry),
+            "split": msgspec.to_builtins(split.entry),
+            "adapter": code_digest(adapter),
+            "templates": [code_digest(path) for path in template_modules(source.template, adapter, package)],
+            "shared": package_digest(*_SHARED, package=package),
+        }
+    )
 
 
 def template_modules(template: str, adapter: Path, package: Path = _PACKAGE) -> list[Path]:
     """Modules of the templates a split uses: the one in the catalog, and any that its adapter names."""
-    modules = {path.stem.replace("_", "-"): path for path in sorted((package / "harmony" / "templates").glob("[a-z]*.py"))}
+    modules = {
+        path.stem.replace("_", "-"): path for path in sorted((package / "harmony" / "templates").glob("[a-z]*.py"))
+    }
     source = adapter.read_text()
     return [path for name, path in modules.items() if name == template or f'"{name}"' in source]
 

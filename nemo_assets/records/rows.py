@@ -54,7 +54,7 @@ class SourceFileRef:
 
     @cached_property
     def uid_prefix(self) -> Any:
-        """blake2b state over what names this file: dataset, subset, split, path, content; each ends with a zero byte."""
+        """blake2b state over what names this file: dataset, subset, split, path, content; each closed by a zero byte."""
         fields = (self.split.repo, self.split.source.subset, self.split.name, self.path, self.content_id)
         return hashlib.blake2b("".join(f"{field}\0" for field in fields).encode(), digest_size=16)
 
@@ -78,7 +78,12 @@ class Written:
 
 
 def row_of(
-    record: Mapping[str, Any], tags: Sequence[str], file: SourceFileRef, adapt: Adapter, number: int, offset: int | None,
+    record: Mapping[str, Any],
+    tags: Sequence[str],
+    file: SourceFileRef,
+    adapt: Adapter,
+    number: int,
+    offset: int | None,
     keep: frozenset[str] = frozenset(),
 ) -> tuple[Row, tuple[str, str] | None]:
     """The canonical row of a record, and its tools catalog entry (id, canonical JSON) if it has tools.

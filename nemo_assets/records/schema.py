@@ -108,9 +108,12 @@ LEDGER_COLUMNS: tuple[Column, ...] = (
 
 def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
     """Arrow schema whose field metadata carry description and unit."""
-    return pa.schema([
-        pa.field(c.name, c.type, nullable=c.nullable, metadata={"description": c.description, "unit": c.unit}) for c in columns
-    ])
+    return pa.schema(
+        [
+            pa.field(c.name, c.type, nullable=c.nullable, metadata={"description": c.description, "unit": c.unit})
+            for c in columns
+        ]
+    )
 
 
 ROW_SCHEMA = arrow_schema(COLUMNS)

@@ -63,8 +63,13 @@ def dedupe(split: Split, store: Store, workers: int = 1) -> Manifest:
         units = [staging.units[n] for n in range(len(parts))]
         kept, removed = (sum(unit.counters[name] for unit in units) for name in ("kept", "removed"))
         if normalized.rows() != kept + removed or removed != decision["removed"]:
-            raise ConservationError(f"{split.key}: {normalized.rows()} rows became {kept} kept and {removed} removed; nothing was made current.")
-        return staging.commit(counters={"rows": kept, "removed": {CODE_EXACT: removed} if removed else {}}, details={"scope": split.scope})
+            raise ConservationError(
+                f"{split.key}: {normalized.rows()} rows became {kept} kept and {removed} removed; "
+                "nothing was made current."
+            )
+        return staging.commit(
+            counters={"rows": kept, "removed": {CODE_EXACT: removed} if removed else {}}, details={"scope": split.scope}
+        )
 
 
 def dedupe_basis(normalized: Manifest, decisions: str) -> Basis:

@@ -27,14 +27,16 @@ RENAMED_SCHEMA = pa.schema({"record_uid": pa.binary(16), "id": pa.string(), "uni
 def find_duplicates(scope: str, catalog: Catalog, store: Store) -> Manifest:
     """Decide for every row of the scope whether it stays.
 
-    For each split one part of table `removed` and one of `renamed`, named by its position in the scope. `details.splits`
-    says which version of each split was looked at; splits not made yet are left out.
+    For each split one part of table `removed` and one of `renamed`, named by its position in the scope.
+    `details.splits` says which version of each split was looked at; splits not made yet are left out.
 
     Raises UserError if no split of the scope has signatures yet.
     """
     signed = signed_splits(scope, catalog, store)
     if not signed:
-        raise UserError(f"{scope}: no split of this scope has signatures yet. Materialise signatures of one of its splits first.")
+        raise UserError(
+            f"{scope}: no split of this scope has signatures yet. Materialise signatures of one of its splits first."
+        )
     basis = duplicates_basis(scope, catalog, signed)
     current = store.find_current(Stage.DUPLICATES, scope, basis)
     if current is not None:
@@ -48,7 +50,10 @@ def find_duplicates(scope: str, catalog: Catalog, store: Store) -> Manifest:
         for number, key in enumerate(catalog.scopes[scope]):
             if key not in signed:
                 continue
-            tables = {"removed": _of_split(removed, key, REMOVED_SCHEMA), "renamed": _of_split(renamed, key, RENAMED_SCHEMA)}
+            tables = {
+                "removed": _of_split(removed, key, REMOVED_SCHEMA),
+                "renamed": _of_split(renamed, key, RENAMED_SCHEMA),
+            }
             parts = []
             for table, rows in tables.items():
                 path = staging.target(table, number)
@@ -63,7 +68,12 @@ def find_duplicates(scope: str, catalog: Catalog, store: Store) -> Manifest:
                 **{f"{table}_part": part.path for table, part in zip(tables, parts, strict=True)},
             }
         across = removed.filter(pl.col("partition") != pl.col("survivor_partition")).height
-        counters = {"rows": ordered.height, "removed": removed.height, "across_splits": across, "ids_made_unique": renamed.height}
+        counters = {
+            "rows": ordered.height,
+            "removed": removed.height,
+            "across_splits": across,
+            "ids_made_unique": renamed.height,
+        }
         return staging.commit(counters=counters, details={"splits": splits}, content=basis.inputs)
 
 
@@ -96,7 +106,9 @@ def _of_split(rows: pl.DataFrame, key: str, schema: pa.Schema) -> pa.Table:
 
 def _require_unique_ids(scope: str, ordered: pl.DataFrame, removed: pl.DataFrame, renamed: pl.DataFrame) -> None:
     """The gate: no two kept rows of a scope share an id."""
-    kept = ordered.join(removed, on="record_uid", how="anti").join(renamed.select("record_uid", "unique_id"), on="record_uid", how="left")
+    kept = ordered.join(removed, on="record_uid", how="anti").join(
+        renamed.select("record_uid", "unique_id"), on="record_uid", how="left"
+    )
     shared = kept.with_columns(id=pl.coalesce("unique_id", "id")).filter(pl.len().over("id") > 1)["id"].unique().sort()
     if shared.len():
         raise UserError(

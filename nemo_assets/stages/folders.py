@@ -39,7 +39,14 @@ _WORK = ".nemo"  # hidden in the output folder: raw files and finished units, so
 
 
 def normalize_folder(
-    splits: Sequence[Split], settings: Settings, out_dir: Path, *, hf_layout: bool, readme: bool, keep: frozenset[str], max_records: int | None
+    splits: Sequence[Split],
+    settings: Settings,
+    out_dir: Path,
+    *,
+    hf_layout: bool,
+    readme: bool,
+    keep: frozenset[str],
+    max_records: int | None,
 ) -> dict[str, Any]:
     """Normalize splits of one dataset into Parquet shards, a tools catalog and the rejected records.
 
@@ -72,7 +79,8 @@ def _copy_shards(split: Split, store: Store, manifest: Manifest, out_dir: Path, 
     for old in [*folder.glob(f"{split.name}-*-of-*.parquet"), *folder.glob(f"{split.name}__*.parquet")]:
         old.unlink()
     names = [
-        f"{split.name}-{n:05d}-of-{len(parts):05d}.parquet" if hf_layout else f"{split.name}__{n:05d}.parquet" for n in range(len(parts))
+        f"{split.name}-{n:05d}-of-{len(parts):05d}.parquet" if hf_layout else f"{split.name}__{n:05d}.parquet"
+        for n in range(len(parts))
     ]
     for part, name in zip(parts, names, strict=True):
         shutil.copyfile(part, folder / name)
@@ -80,9 +88,15 @@ def _copy_shards(split: Split, store: Store, manifest: Manifest, out_dir: Path, 
 
 
 def _write_tools_catalog(split: Split, store: Store, manifest: Manifest, out_dir: Path) -> None:
-    tools = pl.concat([pl.read_parquet(path) for path in store.paths(manifest, "tools")]).unique("source_tools_id").sort("source_tools_id")
+    tools = (
+        pl.concat([pl.read_parquet(path) for path in store.paths(manifest, "tools")])
+        .unique("source_tools_id")
+        .sort("source_tools_id")
+    )
     if tools.height:
-        catalog = {key: msgspec.json.decode(text) for key, text in tools.select("source_tools_id", "tools_json").iter_rows()}
+        catalog = {
+            key: msgspec.json.decode(text) for key, text in tools.select("source_tools_id", "tools_json").iter_rows()
+        }
         _write_json(out_dir / f"{split.name}__tools_catalog.json", catalog)
 
 
@@ -91,14 +105,34 @@ def _readme(splits: Sequence[Split], store: Store, shards: dict[str, list[Path]]
     manifests = {split.name: store.current(Stage.NORMALIZED, split.key) for split in splits}
     revision = store.current(Stage.RAW, splits[0].key).details["revision"]
     configs = tuple(
-        ConfigSplit("rows", name, tuple(p.relative_to(out_dir).as_posix() for p in paths), manifests[name].rows(), sum(map(_memory, paths)))
+        ConfigSplit(
+            "rows",
+            name,
+            tuple(p.relative_to(out_dir).as_posix() for p in paths),
+            manifests[name].rows(),
+            sum(map(_memory, paths)),
+        )
         for name, paths in shards.items()
         if paths
     )
-    funnels = tuple(SplitFunnel(name, m.counters["records"], m.rows(), m.counters["rejected"], {}) for name, m in manifests.items())
+    funnels = tuple(
+        SplitFunnel(name, m.counters["records"], m.rows(), m.counters["rejected"], {}) for name, m in manifests.items()
+    )
     columns = tuple((c.name, str(c.type), c.description) for c in COLUMNS)
     license_id = "other" if " " in source.license else source.license
-    return dataset_card(CardContent(out_dir.name, f"{source.title}, normalized", source.repo, revision, license_id, (), configs, funnels, columns))
+    return dataset_card(
+        CardContent(
+            out_dir.name,
+            f"{source.title}, normalized",
+            source.repo,
+            revision,
+            license_id,
+            (),
+            configs,
+            funnels,
+            columns,
+        )
+    )
 
 
 def _memory(path: Path) -> int:
@@ -144,7 +178,7 @@ def publish_folder(folder: Path, repo: str, target: Target) -> str:
 
 
 def score_folder(in_dir: Path, out_dir: Path, settings: Settings) -> dict[str, Any]:
-    """Score every Parquet file of a folder under each checkpoint: `<out>/<checkpoint>/<file>`; percentile within the file."""
+    """Score every Parquet file of a folder under each checkpoint, to `<out>/<checkpoint>/<file>`; percentile per file."""
     files = parquet_files(in_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     summary: dict[str, Any] = {}
@@ -171,13 +205,18 @@ def score_folder(in_dir: Path, out_dir: Path, settings: Settings) -> dict[str, A
 def fetch_candidates(settings: Settings, directory: Path) -> Path:
     """Bring the Parquet files of CANDIDATE_DATASET_ID, below CANDIDATE_SUBDIR if set, to `directory`."""
     if settings.candidate_dataset_id is None:
-        raise UserError("score: say what to score, by --in-dir or by CANDIDATE_DATASET_ID (a Hub dataset) and CANDIDATE_SUBDIR.")
+        raise UserError(
+            "score: say what to score, by --in-dir or by CANDIDATE_DATASET_ID (a Hub dataset) and CANDIDATE_SUBDIR."
+        )
     source = open_source(settings.candidate_dataset_id, None, settings.endpoint, settings.token)
     revision = source.revision()
     prefix = f"{settings.candidate_subdir.strip('/')}/" if settings.candidate_subdir else ""
     files = [f for f in source.files(revision) if f.path.startswith(prefix) and f.path.endswith(".parquet")]
     if not files:
-        raise UserError(f"{settings.candidate_dataset_id}@{revision[:7]}: no Parquet file below {prefix or 'its root'}. Correct CANDIDATE_SUBDIR.")
+        raise UserError(
+            f"{settings.candidate_dataset_id}@{revision[:7]}: no Parquet file below {prefix or 'its root'}. "
+            "Correct CANDIDATE_SUBDIR."
+        )
     for file in files:
         source.fetch(file, revision, directory / file.path)
     return directory
@@ -187,7 +226,11 @@ def parquet_files(folder: Path) -> list[Path]:
     """The Parquet files of a folder, sorted; raises UserError if there is none."""
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder.")
-    files = [folder / path for path in visible_files(folder) if path.endswith(".parquet") and not path.startswith("rejected/")]
+    files = [
+        folder / path
+        for path in visible_files(folder)
+        if path.endswith(".parquet") and not path.startswith("rejected/")
+    ]
     if not files:
         raise UserError(f"{folder}: the folder holds no Parquet file.")
     return files
@@ -197,15 +240,21 @@ def _schema_of(file: Path) -> pa.Schema:
     schema = pq.read_schema(file)
     missing = [name for name in ROW_SCHEMA.names if name not in schema.names]
     if missing:
-        raise UserError(f"{file}: these are no normalized rows, column {missing[0]} is missing. Run `nemo-assets normalize` first.")
+        raise UserError(
+            f"{file}: these are no normalized rows, column {missing[0]} is missing. Run `nemo-assets normalize` first."
+        )
     return schema
 
 
 def _inputs_of(file: Path, rows: int | None) -> pa.Table:
     missing = [name for name in INPUT_SCHEMA.names if name not in pq.read_schema(file).names]
     if missing:
-        raise UserError(f"{file}: cannot be scored, column {missing[0]} is missing. It needs {', '.join(INPUT_SCHEMA.names)}.")
-    return pl.scan_parquet(file).select(INPUT_SCHEMA.names).head(rows or 1 << 62).collect().to_arrow().cast(INPUT_SCHEMA)
+        raise UserError(
+            f"{file}: cannot be scored, column {missing[0]} is missing. It needs {', '.join(INPUT_SCHEMA.names)}."
+        )
+    return (
+        pl.scan_parquet(file).select(INPUT_SCHEMA.names).head(rows or 1 << 62).collect().to_arrow().cast(INPUT_SCHEMA)
+    )
 
 
 def _write_json(path: Path, value: object) -> None:

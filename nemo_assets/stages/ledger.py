@@ -63,13 +63,18 @@ def _entries(store: Store, normalized: Manifest, deduped: Manifest) -> pl.DataFr
 
 def _require_conservation(split: Split, entries: pl.DataFrame, normalized: Manifest) -> None:
     """The gate: per file, exactly one entry for every record that was counted before anything was parsed."""
-    found = dict(entries.group_by("source_file").agg(pl.len(), rows=pl.col("source_row").n_unique()).select("source_file", pl.struct("len", "rows")).iter_rows())
+    found = dict(
+        entries.group_by("source_file")
+        .agg(pl.len(), rows=pl.col("source_row").n_unique())
+        .select("source_file", pl.struct("len", "rows"))
+        .iter_rows()
+    )
     for path, file in normalized.counters["files"].items():
         counts = found.get(path, {"len": 0, "rows": 0})
         if not counts["len"] == counts["rows"] == file["records"]:
             raise ConservationError(
-                f"{split.key}: {path} holds {file['records']} records, the ledger {counts['len']} entries for {counts['rows']} of them. "
-                "Nothing was made current."
+                f"{split.key}: {path} holds {file['records']} records, the ledger {counts['len']} entries "
+                f"for {counts['rows']} of them. Nothing was made current."
             )
 
 

@@ -28,8 +28,8 @@ from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, PartWriter, open_parquet, write_part
 
-# What a source's odd structure can raise in an adapter. Such a record is rejected with the error as evidence and counted
-# as `unexpected`; it never stops the split.
+# What a source's odd structure can raise in an adapter. Such a record is rejected with the error as evidence and
+# counted as `unexpected`; it never stops the split.
 STRUCTURE_ERRORS = (TypeError, ValueError, KeyError, AttributeError, IndexError, RecursionError)
 
 
@@ -93,14 +93,21 @@ def normalize_unit(piece: Piece) -> Unit:
     target = piece.staging.target
     rows_path, rejected_path = target("rows", piece.number), target("rejected", piece.number)
     collected = _Collected()
-    with deep_recursion(), PartWriter(rows_path, ROW_SCHEMA, DICTIONARY_COLUMNS) as rows_part, PartWriter(rejected_path, REJECTED_SCHEMA) as rejected_part:
+    with (
+        deep_recursion(),
+        PartWriter(rows_path, ROW_SCHEMA, DICTIONARY_COLUMNS) as rows_part,
+        PartWriter(rejected_path, REJECTED_SCHEMA) as rejected_part,
+    ):
         for outcome in _outcomes(piece):
             collected.take(outcome)
             if collected.is_full:
                 rows_part.write(collected.drain_rows())
         rows_part.write(collected.drain_rows())
         rejected_part.write(pa.Table.from_pylist(collected.rejected, schema=REJECTED_SCHEMA))
-    tools = [{"source_tools_id": key, "tools_count": n, "tools_json": text} for key, (n, text) in sorted(collected.tools.items())]
+    tools = [
+        {"source_tools_id": key, "tools_count": n, "tools_json": text}
+        for key, (n, text) in sorted(collected.tools.items())
+    ]
     tools_path = target("tools", piece.number)
     write_part(tools_path, pa.Table.from_pylist(tools, schema=TOOLS_SCHEMA))
     parts = (
@@ -188,7 +195,10 @@ def _parquet_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
     with open_parquet(piece.blob) as file:
         number = extent.first_row
         for group in range(extent.start, extent.end):
-            columns = {name: _as_bytes(column) for name, column in zip(file.schema_arrow.names, file.read_row_group(group).columns, strict=True)}
+            columns = {
+                name: _as_bytes(column)
+                for name, column in zip(file.schema_arrow.names, file.read_row_group(group).columns, strict=True)
+            }
             for values in zip(*(column.to_pylist() for column in columns.values()), strict=True):
                 read = functools.partial(_decoded, dict(zip(columns, values, strict=True)))
                 yield _outcome(read, piece, adapt, number, None, None)
@@ -196,7 +206,12 @@ def _parquet_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
 
 
 def _outcome(
-    read: Callable[[], tuple[dict[str, Any], list[str]]], piece: Piece, adapt: Adapter, number: int, offset: int | None, raw: bytes | None
+    read: Callable[[], tuple[dict[str, Any], list[str]]],
+    piece: Piece,
+    adapt: Adapter,
+    number: int,
+    offset: int | None,
+    raw: bytes | None,
 ) -> _Outcome:
     file = piece.file
     try:
@@ -205,12 +220,14 @@ def _outcome(
     except Rejected as rejection:
         return _Outcome(None, _rejection(rejection, file, number, offset, raw))
     except STRUCTURE_ERRORS as error:
-        rejection = Rejected("unparseable", reason="unexpected_structure", error=type(error).__name__, detail=str(error)[:200])
-        return _Outcome(None, _rejection(rejection, file, number, offset, raw))
+        odd = {"reason": "unexpected_structure", "error": type(error).__name__, "detail": str(error)[:200]}
+        return _Outcome(None, _rejection(Rejected("unparseable", **odd), file, number, offset, raw))
     return _Outcome(row, None, (tools[0], (row["source_tools_count"], tools[1])) if tools else None)
 
 
-def _rejection(rejection: Rejected, file: SourceFileRef, number: int, offset: int | None, raw: bytes | None) -> dict[str, Any]:
+def _rejection(
+    rejection: Rejected, file: SourceFileRef, number: int, offset: int | None, raw: bytes | None
+) -> dict[str, Any]:
     return {
         "record_uid": file.record_uid(number),
         "dataset": file.split.repo,
@@ -266,7 +283,8 @@ def _counters(staging: Staging, extents: list[Extent], paths: list[str]) -> dict
         if file["records"] != file["rows"] + file["rejected"]:
             raise ConservationError(
                 f"{staging.partition}: {path} holds {file['records']} records, but {file['rows']} rows and "
-                f"{file['rejected']} rejections were written. This is a defect of nemo_assets; nothing was made current."
+                f"{file['rejected']} rejections were written. This is a defect of nemo_assets; "
+                "nothing was made current."
             )
     return {
         "records": sum(file["records"] for file in files.values()),

@@ -1,6 +1,8 @@
-"""Which rows serve which purpose: memberships, and the correctness joined to rendered text. No second copy of the text."""
+"""Which rows serve which purpose: memberships, and the correctness joined to rendered text. No copy of the text."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -10,13 +12,18 @@ from nemo_assets.catalog import Catalog, PoolPolicy, Split
 from nemo_assets.errors import UserError
 from nemo_assets.records.recipe import pools_recipe
 from nemo_assets.records.schema import CORRECTNESS_COLUMNS, ROW_SCHEMA
-from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
+from nemo_assets.storage import Basis, Manifest, Part, Stage, Store, Unit
 from nemo_assets.storage.parquet import scan, write_part
 
 POOLS_CODE = "pools 1"  # raise when memberships or the join change their meaning
 
 MEMBERSHIP_SCHEMA = pa.schema({"record_uid": pa.binary(16), "id": pa.string(), "pools": pa.list_(pa.string())})
-JOINED_SCHEMA = pa.schema([pa.field("record_uid", pa.binary(16)), *(ROW_SCHEMA.field(name).with_nullable(True) for name in CORRECTNESS_COLUMNS)])
+JOINED_SCHEMA = pa.schema(
+    [
+        pa.field("record_uid", pa.binary(16)),
+        *(ROW_SCHEMA.field(name).with_nullable(True) for name in CORRECTNESS_COLUMNS),
+    ]
+)
 
 
 def pool_expressions(policy: PoolPolicy) -> dict[str, pl.Expr]:
@@ -29,7 +36,11 @@ def pool_expressions(policy: PoolPolicy) -> dict[str, pl.Expr]:
 
 
 def _predicate(name: str, sql: str) -> pl.Expr:
-    where = f"pool {name!r} in nemo_assets/catalog/policies/pools.yaml" if name != "requires" else "`requires` in nemo_assets/catalog/policies/pools.yaml"
+    where = (
+        f"pool {name!r} in nemo_assets/catalog/policies/pools.yaml"
+        if name != "requires"
+        else "`requires` in nemo_assets/catalog/policies/pools.yaml"
+    )
     try:
         expression = pl.sql_expr(sql)
         unknown = sorted(set(expression.meta.root_names()) - set(ROW_SCHEMA.names))
@@ -37,7 +48,9 @@ def _predicate(name: str, sql: str) -> pl.Expr:
             raise UserError(f"{where}: there is no column {', '.join(unknown)}. See nemo_assets/records/schema.py.")
         result = _no_rows().select(expression.alias("member")).dtypes[0]
     except PolarsError as error:
-        raise UserError(f"{where}: {sql!r} is no predicate over the row columns ({str(error).splitlines()[0]}).") from None
+        raise UserError(
+            f"{where}: {sql!r} is no predicate over the row columns ({str(error).splitlines()[0]})."
+        ) from None
     if result != pl.Boolean:
         raise UserError(f"{where}: {sql!r} is {result}, not a condition.")
     return expression
@@ -66,12 +79,18 @@ def build_pools(split: Split, catalog: Catalog, store: Store) -> Manifest:
             rows = with_correctness(rows, joined)
         members = memberships(rows, catalog.pool_policy)
         membership_path, joined_path = staging.target("rows", 0), staging.target("joined", 0)
-        parts = [staging.part("rows", membership_path, write_part(membership_path, members.to_arrow().cast(MEMBERSHIP_SCHEMA)))]
+        parts = [
+            staging.part(
+                "rows", membership_path, write_part(membership_path, members.to_arrow().cast(MEMBERSHIP_SCHEMA))
+            )
+        ]
         if joined is not None:
             table = joined.collect().to_arrow().cast(JOINED_SCHEMA)
             parts.append(staging.part("joined", joined_path, write_part(joined_path, table)))
         staging.add(Unit(0, tuple(parts)))
-        return staging.commit(counters=_counters(catalog, members, parts, split), details={"origin": origin.partition if origin else None})
+        return staging.commit(
+            counters=_counters(catalog, members, parts, split), details={"origin": origin.partition if origin else None}
+        )
 
 
 def pools_basis(catalog: Catalog, deduped: Manifest, origin: Manifest | None) -> Basis:
@@ -90,7 +109,11 @@ def correctness_origin(split: Split, catalog: Catalog, store: Store) -> Manifest
 def joined_correctness(rows: pl.LazyFrame, origin: pl.LazyFrame) -> pl.LazyFrame:
     """record_uid and correctness columns of the rows whose text stands in `origin`; of equal texts the first counts."""
     evaluated = origin.select("text_sha1", *CORRECTNESS_COLUMNS).unique("text_sha1", keep="first", maintain_order=True)
-    return rows.select("record_uid", "text_sha1").join(evaluated, on="text_sha1", how="inner", maintain_order="left").drop("text_sha1")
+    return (
+        rows.select("record_uid", "text_sha1")
+        .join(evaluated, on="text_sha1", how="inner", maintain_order="left")
+        .drop("text_sha1")
+    )
 
 
 def with_correctness(rows: pl.LazyFrame, joined: pl.LazyFrame) -> pl.LazyFrame:
@@ -110,10 +133,17 @@ def memberships(rows: pl.LazyFrame, policy: PoolPolicy) -> pl.DataFrame:
     return flags.select("record_uid", "id", pools=lists).collect(engine="streaming")
 
 
-def _counters(catalog: Catalog, members: pl.DataFrame, parts: list[object], split: Split) -> dict[str, object]:
+def _counters(catalog: Catalog, members: pl.DataFrame, parts: Sequence[Part], split: Split) -> dict[str, object]:
     counts = dict(members.select(pl.col("pools").explode()).to_series().drop_nulls().value_counts().iter_rows())
-    counters: dict[str, object] = {"rows": members.height, "pools": {name: counts.get(name, 0) for name in catalog.pools}}
+    counters: dict[str, object] = {
+        "rows": members.height,
+        "pools": {name: counts.get(name, 0) for name in catalog.pools},
+    }
     if split.source.correctness_from:
-        matched = parts[1].rows if len(parts) > 1 else 0  # type: ignore[attr-defined]
-        counters["join"] = {"rows": members.height, "matched": matched, "rate": round(matched / members.height, 6) if members.height else 0.0}
+        matched = parts[1].rows if len(parts) > 1 else 0
+        counters["join"] = {
+            "rows": members.height,
+            "matched": matched,
+            "rate": round(matched / members.height, 6) if members.height else 0.0,
+        }
     return counters

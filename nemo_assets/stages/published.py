@@ -43,7 +43,9 @@ def published_schema(schema: pa.Schema) -> pa.Schema:
     for name in _UID_COLUMNS:
         if name in schema.names:
             field = schema.field(name)
-            schema = schema.set(schema.get_field_index(name), pa.field(name, pa.string(), field.nullable, field.metadata))
+            schema = schema.set(
+                schema.get_field_index(name), pa.field(name, pa.string(), field.nullable, field.metadata)
+            )
     return schema
 
 
@@ -78,16 +80,23 @@ def publish(split: Split, settings: Settings) -> Manifest:
     if current is not None and _still_there(current, target, repo):
         return current
     with store.staging(Stage.PUBLISHED, split.key, basis) as staging:
-        pieces = [piece for piece in _pieces(split, catalog, store, inputs, staging)]
+        pieces = _pieces(split, catalog, store, inputs, staging)
         todo = set(staging.missing(piece.number for piece in pieces))
         label = f"published {split.key}"
-        for unit in run_units(_shard_unit, [p for p in pieces if p.number in todo], settings.workers, label, lambda p: p.rows, "rows"):
+        for unit in run_units(
+            _shard_unit, [p for p in pieces if p.number in todo], settings.workers, label, lambda p: p.rows, "rows"
+        ):
             staging.add(unit)
         staging.add(_side_tables(split, store, inputs, staging, len(pieces)))
         release = _release_record(split, inputs, staging)
         commit = _commit(split, catalog, target, repo, release, _additions(split, staging, store))
         shutil.rmtree(staging.directory)
-        return _record(staging, store, release, {"repo": repo, "commit": commit, "url": target.url(repo, commit), "location": target.location(repo)})
+        return _record(
+            staging,
+            store,
+            release,
+            {"repo": repo, "commit": commit, "url": target.url(repo, commit), "location": target.location(repo)},
+        )
 
 
 def release_inputs(split: Split, store: Store) -> dict[str, Manifest]:
@@ -102,7 +111,9 @@ def release_inputs(split: Split, store: Store) -> dict[str, Manifest]:
 
 def publish_basis(split: Split, settings: Settings, inputs: dict[str, Manifest]) -> Basis:
     """A release depends on what it is made from, on where it goes, and on how cards are written."""
-    depends = {name: inputs[name].data_version for name in (Stage.POOLS, Stage.LEDGER, Stage.DEDUPED, Stage.NORMALIZED)}
+    depends = {
+        str(name): inputs[name].data_version for name in (Stage.POOLS, Stage.LEDGER, Stage.DEDUPED, Stage.NORMALIZED)
+    }
     target = f"{settings.destination.removeprefix(str(settings.data_dir))}/{settings.release_repo(split)}"
     return Basis(depends, {"code": PUBLISHED_CODE, "card": code_digest(Path(card.__file__)), "target": target})
 
@@ -130,7 +141,17 @@ def _pieces(split: Split, catalog: Catalog, store: Store, inputs: dict[str, Mani
         paths = tuple(store.path(part) for part in group)
         memberships = store.paths(inputs[Stage.POOLS])[0]
         pieces.append(
-            Piece(number, split.name, first, rows, paths, memberships, joined[0] if joined else None, tuple(catalog.pools), staging)
+            Piece(
+                number,
+                split.name,
+                first,
+                rows,
+                paths,
+                memberships,
+                joined[0] if joined else None,
+                tuple(catalog.pools),
+                staging,
+            )
         )
         first += rows
     return pieces
@@ -176,7 +197,11 @@ def _published_rows(table: pa.Table, joined: Path | None, schema: pa.Schema) -> 
 
 def _side_tables(split: Split, store: Store, inputs: dict[str, Manifest], staging: Staging, number: int) -> Unit:
     """The tools catalog (left out where the split has no tools) and the ledger."""
-    tools = scan(store.paths(inputs[Stage.NORMALIZED], "tools"), TOOLS_SCHEMA).unique("source_tools_id").sort("source_tools_id")
+    tools = (
+        scan(store.paths(inputs[Stage.NORMALIZED], "tools"), TOOLS_SCHEMA)
+        .unique("source_tools_id")
+        .sort("source_tools_id")
+    )
     ledger = scan(store.paths(inputs[Stage.LEDGER]), LEDGER_SCHEMA)
     parts, counts = [], {}
     for config, frame, schema in (("tools", tools, TOOLS_SCHEMA), ("ledger", ledger, LEDGER_SCHEMA)):
@@ -195,7 +220,7 @@ def _additions(split: Split, staging: Staging, store: Store) -> dict[str, Path |
 
 
 def _release_record(split: Split, inputs: dict[str, Manifest], staging: Staging) -> dict[str, Any]:
-    """What the repo keeps about this split, in `lineage/<split>.json`; the card is made from the records of all splits."""
+    """What the repo keeps about this split, in `lineage/<split>.json`; the card is made from those of all splits."""
     configs: dict[str, dict[str, Any]] = {}
     for _, unit in sorted(staging.units.items()):
         for part in unit.parts:
@@ -210,7 +235,9 @@ def _release_record(split: Split, inputs: dict[str, Manifest], staging: Staging)
         "source": {
             "repo": split.repo,
             "revision": raw.details["revision"],
-            "files": [{key: file[key] for key in ("path", "content_id", "size", "revision")} for file in raw.details["files"]],
+            "files": [
+                {key: file[key] for key in ("path", "content_id", "size", "revision")} for file in raw.details["files"]
+            ],
         },
         "data_versions": {name: manifest.data_version for name, manifest in sorted(inputs.items())},
         "funnel": {key: ledger[key] for key in ("records", "kept", "rejected", "removed")},
@@ -218,7 +245,14 @@ def _release_record(split: Split, inputs: dict[str, Manifest], staging: Staging)
     }
 
 
-def _commit(split: Split, catalog: Catalog, target: Target, repo: str, release: dict[str, Any], additions: dict[str, Path | bytes]) -> str:
+def _commit(
+    split: Split,
+    catalog: Catalog,
+    target: Target,
+    repo: str,
+    release: dict[str, Any],
+    additions: dict[str, Path | bytes],
+) -> str:
     """Commit the release on top of whatever the repo holds by then; other splits' releases stay as they are."""
     record_path = f"lineage/{split.name}.json"
     record = msgspec.json.format(msgspec.json.encode(release, order="sorted"), indent=1)
@@ -239,7 +273,10 @@ def _commit(split: Split, catalog: Catalog, target: Target, repo: str, release: 
             return target.commit(repo, change, head)
         except HeadMovedError:
             continue
-    raise UserError(f"{target.location(repo)}: the repo changed during each of {COMMIT_ATTEMPTS} attempts to publish {split.key}. Run again later.")
+    raise UserError(
+        f"{target.location(repo)}: the repo changed during each of {COMMIT_ATTEMPTS} attempts to publish {split.key}. "
+        "Run again later."
+    )
 
 
 def _records(target: Target, repo: str, head: str | None, there: dict[str, str]) -> dict[str, dict[str, Any]]:

@@ -79,7 +79,17 @@ def fetch_split(split: Split, source: Source, store: Store, max_records: int | N
     counters = {"files": len(parts), "bytes": sum(part.bytes for part in parts)}
     details = {"files": files, "repo": split.repo, "revision": found.revision}
     return store.write_manifest(
-        Manifest(Stage.RAW, split.key, version, digest(basis.settings), {}, dict(basis.settings), tuple(parts), counters, details)
+        Manifest(
+            Stage.RAW,
+            split.key,
+            version,
+            digest(basis.settings),
+            {},
+            dict(basis.settings),
+            tuple(parts),
+            counters,
+            details,
+        )
     )
 
 
@@ -93,8 +103,8 @@ def _no_such_file(split: Split, pattern: str, revision: str, paths: Iterable[str
     candidates = sorted(path for path in paths if path.endswith(suffix)) or sorted(paths)
     has = ", ".join(candidates[:8]) + (", …" if len(candidates) > 8 else "") or "no file at all"
     return (
-        f"{split.key}: the catalog names {pattern}, the source {split.repo} at {revision[:7]} has no such file. It has {has}. "
-        f"Correct `files` in nemo_assets/catalog/{split.slug}.yaml."
+        f"{split.key}: the catalog names {pattern}, the source {split.repo} at {revision[:7]} has no such file. "
+        f"It has {has}. Correct `files` in nemo_assets/catalog/{split.slug}.yaml."
     )
 
 

@@ -78,7 +78,7 @@ def score(split: Split, settings: Settings) -> Manifest:
 
 
 def scored_checkpoints(settings: Settings) -> dict[str, Checkpoint]:
-    """The checkpoints to score, by name, in the order of the catalog, each pinned: a branch may move, a score must not."""
+    """The checkpoints to score, by name, in catalog order, each pinned: a branch may move, a score must not."""
     wanted = {name: c for name, c in settings.catalog.checkpoints.items() if c.score}
     return {name: msgspec.structs.replace(c, revision=_pinned(name, c, settings)) for name, c in wanted.items()}
 
@@ -95,17 +95,17 @@ def _pinned(name: str, checkpoint: Checkpoint, settings: Settings) -> str | None
 
 @functools.lru_cache(maxsize=64)
 def _hub_commit(name: str, model: str, revision: str, endpoint: str, token: str | None) -> str:
+    from httpx2 import HTTPError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
-    from httpx2 import HTTPError
 
     try:
         commit = HfApi(endpoint=endpoint, token=token).model_info(model, revision=revision, expand=["sha"]).sha
     except (HfHubHTTPError, HTTPError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"checkpoint {name}: the commit of {model}@{revision} cannot be read from {endpoint} ({reason}). Set MODEL_NAME to a model "
-            "that is there or to a directory, or pin `revision` in nemo_assets/catalog/policies/checkpoints.yaml."
+            f"checkpoint {name}: the commit of {model}@{revision} cannot be read from {endpoint} ({reason}). "
+            "Set MODEL_NAME to a model that is there or to a directory, or pin `revision` in nemo_assets/catalog/policies/checkpoints.yaml."
         ) from None
     return str(commit)
 
@@ -140,7 +140,13 @@ def engine_for(settings: Settings, directory: Path) -> Engine:
 
 
 def _score_slice(
-    piece: Slice, checkpoints: Mapping[str, Checkpoint], store: Store, deduped: Manifest, engine: Engine, settings: Settings, staging: Staging
+    piece: Slice,
+    checkpoints: Mapping[str, Checkpoint],
+    store: Store,
+    deduped: Manifest,
+    engine: Engine,
+    settings: Settings,
+    staging: Staging,
 ) -> Unit:
     rows = scan(store.paths(deduped), ROW_SCHEMA).select(INPUT_SCHEMA.names).slice(piece.first, piece.rows).collect()
     checkpoint = checkpoints[piece.checkpoint]
@@ -152,16 +158,24 @@ def _score_slice(
     return Unit(piece.number, (staging.part(f"measured.{piece.checkpoint}", path, count),))
 
 
-def _finish_checkpoint(name: str, number: int, paths: list[Path], total: int, staging: Staging) -> tuple[Unit, dict[str, Any]]:
+def _finish_checkpoint(
+    name: str, number: int, paths: list[Path], total: int, staging: Staging
+) -> tuple[Unit, dict[str, Any]]:
     """All scores of a checkpoint with their percentile within the split, and a summary."""
-    measured = pa.concat_tables([ENGINE_SCHEMA.empty_table(), *(pq.read_table(path, schema=ENGINE_SCHEMA) for path in paths)])
+    measured = pa.concat_tables(
+        [ENGINE_SCHEMA.empty_table(), *(pq.read_table(path, schema=ENGINE_SCHEMA) for path in paths)]
+    )
     if measured.num_rows != total:
-        raise ConservationError(f"{staging.partition}: {total} rows were to be scored by {name}, {measured.num_rows} came back.")
+        raise ConservationError(
+            f"{staging.partition}: {total} rows were to be scored by {name}, {measured.num_rows} came back."
+        )
     percentiles = percentile_within_split(measured["nll_mean"].to_pylist())
     scores = measured.append_column(PERCENTILE_FIELD, pa.array(percentiles, pa.float64())).cast(SCORE_SCHEMA)
     path = staging.target(f"scores.{name}", 0)
     write_part(path, scores)
-    return Unit(number, (staging.part(f"scores.{name}", path, scores.num_rows),)), _summary(pl.DataFrame(pl.from_arrow(scores)))
+    return Unit(number, (staging.part(f"scores.{name}", path, scores.num_rows),)), _summary(
+        pl.DataFrame(pl.from_arrow(scores))
+    )
 
 
 def _summary(scores: pl.DataFrame) -> dict[str, Any]:

@@ -7,6 +7,8 @@ never on the number of workers, so output bytes do not either.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -73,7 +75,10 @@ def _line_extents(file: int, path: Path, unit_bytes: int) -> Iterator[Extent]:
 def _row_group_extents(file: int, path: Path, unit_bytes: int) -> Iterator[Extent]:
     with open_parquet(path) as parquet:
         metadata = parquet.metadata
-        sizes = [(metadata.row_group(i).total_byte_size, metadata.row_group(i).num_rows) for i in range(metadata.num_row_groups)]
+        sizes = [
+            (metadata.row_group(i).total_byte_size, metadata.row_group(i).num_rows)
+            for i in range(metadata.num_row_groups)
+        ]
     start = first_row = taken_bytes = records = 0
     for group, (size, rows) in enumerate(sizes):
         taken_bytes, records = taken_bytes + size, records + rows
@@ -85,7 +90,12 @@ def _row_group_extents(file: int, path: Path, unit_bytes: int) -> Iterator[Exten
 
 
 def run_units(
-    work: Callable[[Work], Result], units: Sequence[Work], workers: int, label: str, size: Callable[[Work], float], unit: str
+    work: Callable[[Work], Result],
+    units: Sequence[Work],
+    workers: int,
+    label: str,
+    size: Callable[[Work], float],
+    unit: str,
 ) -> Iterator[Result]:
     """Results of `work` for every unit, in order; progress advances by `size(unit)` as each is done.
 
@@ -103,10 +113,22 @@ def _results(work: Callable[[Work], Result], units: Sequence[Work], workers: int
         return
     # spawn: threads of polars and pyarrow do not survive a fork.
     try:
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
             yield from pool.map(work, units)
     except BrokenProcessPool:
         raise UserError(
             f"A worker process was killed, most likely for want of memory. Run again with fewer than {workers} workers "
             "(NEMO_WORKERS); finished units are kept."
         ) from None
+
+
+def _end_with_parent() -> None:
+    """Let this worker end when its parent is killed; it would wait for more work for ever."""
+    threading.Thread(target=_exit_after_parent, daemon=True).start()
+
+
+def _exit_after_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -33,8 +33,8 @@ class Manifest(msgspec.Struct, frozen=True):
     inputs: dict[str, str]
     settings: dict[str, str]
     parts: tuple[Part, ...] = ()
-    counters: dict[str, Any] = {}  # noqa: RUF012  (msgspec copies mutable defaults)
-    details: dict[str, Any] = {}  # noqa: RUF012
+    counters: dict[str, Any] = {}
+    details: dict[str, Any] = {}
 
     def table(self, name: str) -> tuple[Part, ...]:
         """The parts of one table, in order."""
@@ -45,7 +45,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Basis(NamedTuple):
-    """What a version is made from: data versions of its inputs by name, and every setting or piece of code it depends on."""
+    """What a version is made from: data versions of its inputs by name, and the settings and code it depends on."""
 
     inputs: Mapping[str, str]
     settings: Mapping[str, str]

@@ -80,7 +80,9 @@ def write_part(path: Path, table: pa.Table) -> int:
     return int(table.num_rows)
 
 
-def read_batches(paths: Iterable[Path], columns: Sequence[str] | None = None, rows: int = ROW_GROUP_ROWS) -> Iterator[pa.Table]:
+def read_batches(
+    paths: Iterable[Path], columns: Sequence[str] | None = None, rows: int = ROW_GROUP_ROWS
+) -> Iterator[pa.Table]:
     """Tables of at most `rows` rows, files in the order given."""
     for path in paths:
         with open_parquet(path) as file:
@@ -94,7 +96,9 @@ def open_parquet(source: Path | BinaryIO, name: Path | str = "") -> pq.ParquetFi
         return pq.ParquetFile(source)
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{name or source}: cannot be read as Parquet ({reason}). Fetch it again or repair it at the source.") from None
+        raise UserError(
+            f"{name or source}: cannot be read as Parquet ({reason}). Fetch it again or repair it at the source."
+        ) from None
 
 
 def scan(paths: Sequence[Path], schema: pa.Schema) -> pl.LazyFrame:

@@ -28,7 +28,7 @@ class Unit(msgspec.Struct, frozen=True):
 
     number: int
     parts: tuple[Part, ...]
-    counters: dict[str, Any] = {}  # noqa: RUF012  (msgspec copies mutable defaults)
+    counters: dict[str, Any] = {}
 
 
 @dataclass
@@ -49,7 +49,10 @@ class Staging:
         if not path.exists():
             return None
         unit = msgspec.json.decode(path.read_bytes(), type=Unit)
-        whole = all((self.root / part.path).is_file() and (self.root / part.path).stat().st_size == part.bytes for part in unit.parts)
+        whole = all(
+            (self.root / part.path).is_file() and (self.root / part.path).stat().st_size == part.bytes
+            for part in unit.parts
+        )
         return unit if whole else None
 
     def missing(self, numbers: Iterable[int]) -> list[int]:
@@ -110,9 +113,14 @@ def write_durably(path: Path, data: bytes) -> None:
 def explained(error: OSError, path: Path) -> Exception:
     """A full or read-only disk is the user's to mend; any other OSError stays what it is."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"{path}: the disk is full. Free space there or set NEMO_DATA_DIR to a larger disk; finished parts are kept.")
+        return UserError(
+            f"{path}: the disk is full. Free space there or set NEMO_DATA_DIR to a larger disk; "
+            "finished parts are kept."
+        )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return UserError(f"{path}: cannot be written ({os.strerror(error.errno)}). Set NEMO_DATA_DIR to a directory you own.")
+        return UserError(
+            f"{path}: cannot be written ({os.strerror(error.errno)}). Set NEMO_DATA_DIR to a directory you own."
+        )
     return error
 
 

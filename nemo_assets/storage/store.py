@@ -43,7 +43,9 @@ class Store:
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError as error:
-            raise UserError(f"{path}: not a manifest ({error}). Delete it and materialise {stage} {partition} again.") from None
+            raise UserError(
+                f"{path}: not a manifest ({error}). Delete it and materialise {stage} {partition} again."
+            ) from None
 
     def current(self, stage: Stage, partition: str) -> Manifest:
         """The current manifest; raises UserError saying what to materialise if there is none."""
@@ -76,7 +78,9 @@ class Store:
         """Make a manifest current, atomically."""
         directory = self.root / manifest.stage / manifest.partition
         directory.mkdir(parents=True, exist_ok=True)
-        write_durably(directory / "manifest.json", msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1))
+        write_durably(
+            directory / "manifest.json", msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
+        )
         return manifest
 
     def manifests(self, stage: Stage | None = None) -> Iterator[Manifest]:

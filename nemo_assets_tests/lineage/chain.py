@@ -64,8 +64,8 @@ def _math(uuid: str, question: str, answer: str, passed: int | None) -> bytes:
 
 LINES: dict[str, list[bytes]] = {
     LOW: [
-        b"\xef\xbb\xbf" + _math(PROBLEM_1, "What is 2 + 2, explained at length?", "Two and two make four: \\boxed{4}", 6),
-        _math(PROBLEM_1, "What is 2 + 2, explained at length?", "Counting on from two gives \\boxed{4}", 6),
+        b"\xef\xbb\xbf" + _math(PROBLEM_1, "What is 2 + 2, at length?", "Two and two make four: \\boxed{4}", 6),
+        _math(PROBLEM_1, "What is 2 + 2, at length?", "Counting on from two gives \\boxed{4}", 6),
         b"   ",
         b'{"uuid": "broken", "messages": "\xff\xfe"}',
         _math(PROBLEM_2, "What is 3 + 1, said another way?", "It is the sum \\boxed{4} — vier", None),
@@ -73,14 +73,14 @@ LINES: dict[str, list[bytes]] = {
     ],
     MEDIUM: [_math(PROBLEM_2, "What is 3 + 1, said another way?", "It is the sum \\boxed{4} — vier", 2)],
     MCQ: [
-        line(uuid="mcq-first", messages=messages("Which gas do plants take up?", "They take up carbon dioxide.")),
-        line(uuid="mcq-again", messages=messages("Which gas do plants take up?", "They take up carbon dioxide.")) + b"\r",
+        line(uuid="mcq-first", messages=messages("Which gas do plants use?", "They take up carbon dioxide.")),
+        line(uuid="mcq-again", messages=messages("Which gas do plants use?", "They take up carbon dioxide.")) + b"\r",
         line(uuid="mcq-short", messages=messages("What melts at 0 °C?", "Ice melts at that temperature.")),
         line(uuid="mcq-long", messages=messages("What melts at 0 °C?", "Ice melts at that temperature.", "Be exact.")),
         b"[1, 2, 3]",
     ],
     RQA: [
-        line(uuid="rqa-same", messages=messages("Which gas do plants take up?", "They take up carbon dioxide.", "Explain.")),
+        line(uuid="rqa-same", messages=messages("Which gas do plants use?", "They take up carbon dioxide.", "Why?")),
         line(uuid=SHARED_UUID, messages=messages("Why is the sky blue?", "Short waves scatter more strongly.")),
         line(uuid=SHARED_UUID, messages=messages("Why is the sea salty?", "Rivers carry dissolved minerals there.")),
     ],
@@ -154,9 +154,10 @@ def _write_scores(store: Store) -> None:
     rows = pl.read_parquet(store.paths(deduped)).select("id", "text_sha1")
     scores = [
         {
-            "id": row["id"], "nll_mean": 1.25 + n, "nll_sum": 12.5, "ppl": 3.5, "completion_token_count": 10, "prompt_token_count": 20,
-            "truncated": False, "straddlers": 0, "status": "ok", "reason": None, "text_sha1": row["text_sha1"], "model": "tiny",
-            "revision": "0" * 40, "checkpoint": "student", "percentile_within_split": 25.0 + 50 * n,
+            "id": row["id"], "nll_mean": 1.25 + n, "nll_sum": 12.5, "ppl": 3.5, "completion_token_count": 10,
+            "prompt_token_count": 20, "truncated": False, "straddlers": 0, "status": "ok", "reason": None,
+            "text_sha1": row["text_sha1"], "model": "tiny", "revision": "0" * 40, "checkpoint": "student",
+            "percentile_within_split": 25.0 + 50 * n,
         }
         for n, row in enumerate(rows.iter_rows(named=True))
     ]  # fmt: skip

@@ -12,7 +12,15 @@ from nemo_assets_tests.orchestration.world import World
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the developer's shell sets must not reach a test."""
-    for name in ("NEMO_DATA_DIR", "NEMO_SOURCE_DIR", "NEMO_PUBLISH_TO", "NEMO_SCORER", "MODEL_NAME", "MAX_RECORDS", "NEMO_AUTO_PUBLISH"):
+    for name in (
+        "NEMO_DATA_DIR",
+        "NEMO_SOURCE_DIR",
+        "NEMO_PUBLISH_TO",
+        "NEMO_SCORER",
+        "MODEL_NAME",
+        "MAX_RECORDS",
+        "NEMO_AUTO_PUBLISH",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

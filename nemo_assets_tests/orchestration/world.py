@@ -21,16 +21,16 @@ from nemo_assets.settings import Settings
 from nemo_assets.storage import Stage
 
 ALPHA = {
-    "repo": "org/alpha", "title": "Alpha", "order": 1, "adapter": "math_v2", "template": "math-v2", "scope": "distilled",
-    "domain": "math", "identity": "problem_uuid", "license": "cc-by-4.0",
+    "repo": "org/alpha", "title": "Alpha", "order": 1, "adapter": "math_v2", "template": "math-v2",
+    "scope": "distilled", "domain": "math", "identity": "problem_uuid", "license": "cc-by-4.0",
     "splits": {
         "low": {"files": ["data/low*.jsonl"], "effort": "low", "difficulty": "low"},
         "high": {"files": ["data/high.jsonl"], "effort": "high", "difficulty": "high"},
     },
 }  # fmt: skip
 BETA = {
-    "repo": "org/beta", "title": "Beta", "order": 2, "adapter": "chat_messages", "template": "harmony-1", "scope": "distilled",
-    "domain": "chat_if", "identity": "uuid", "license": "cc-by-4.0", "splits": {"chat": {"files": ["data/chat.jsonl"]}},
+    "repo": "org/beta", "title": "Beta", "order": 2, "adapter": "chat_messages", "template": "harmony-1",
+    "scope": "distilled", "domain": "chat_if", "identity": "uuid", "license": "cc-by-4.0", "splits": {"chat": {"files": ["data/chat.jsonl"]}},
 }  # fmt: skip
 RENDERED = {
     "repo": "org/rendered", "title": "Rendered", "order": 3, "adapter": "rendered_text", "template": "as-published",
@@ -63,19 +63,26 @@ class World:
         self.write_catalog()
         self.write_jsonl("org/alpha/data/low.jsonl", [problem("p1", "1 + 1", "2"), problem("p2", "2 + 2", "4")])
         self.write_jsonl("org/alpha/data/high.jsonl", [problem("p3", "3 + 3", "6")])
-        self.write_jsonl("org/beta/data/chat.jsonl", [chat("c1", "Hello", "Good day to you."), "not json", chat("c2", "Bye", "See you.")])
+        self.write_jsonl(
+            "org/beta/data/chat.jsonl",
+            [chat("c1", "Hello", "Good day to you."), "not json", chat("c2", "Bye", "See you.")],
+        )
         self.settings = Settings(
-            data_dir=self.root / "data", source_dir=self.root / "sources", catalog_dir=self.root / "catalog", workers=1, scorer="local"
+            data_dir=self.root / "data",
+            source_dir=self.root / "sources",
+            catalog_dir=self.root / "catalog",
+            workers=1,
+            scorer="local",
         )
         self.defs = build_defs(catalog=self.settings.catalog, opt_in=self.opt_in)
 
     def write_catalog(self) -> None:
-        for name, content in {
-            "alpha": ALPHA, "beta": BETA, "rendered": RENDERED, "policies/pools": POOLS, "policies/checkpoints": CHECKPOINTS,
-        }.items():  # fmt: skip
+        sources = {"alpha": ALPHA, "beta": BETA, "rendered": RENDERED}
+        policies = {"policies/pools": POOLS, "policies/checkpoints": CHECKPOINTS}
+        for name, content in {**sources, **policies}.items():
             path = self.root / "catalog" / f"{name}.yaml"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(yaml.safe_dump(content))
+            path.write_text(yaml.safe_dump(content, sort_keys=False))
 
     def write_jsonl(self, path: str, records: Iterable[Any]) -> None:
         lines = (record if isinstance(record, str) else json.dumps(record) for record in records)
@@ -129,6 +136,8 @@ class World:
         edit(manifest)
         path.write_text(json.dumps(manifest))
 
+
+TEXT = "<|start|>user<|message|>Hi<|end|><|start|>assistant<|channel|>final<|message|>Ho<|return|>"
 
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 

@@ -26,6 +26,8 @@ def load_adapter(split: Split) -> Adapter:
     """The adapter the catalog names; raises UserError naming those there are."""
     name = split.source.adapter
     if name not in adapter_names():
-        raise UserError(f"nemo_assets/catalog/{split.slug}.yaml: no adapter {name!r}. There are {', '.join(adapter_names())}.")
+        raise UserError(
+            f"nemo_assets/catalog/{split.slug}.yaml: no adapter {name!r}. There are {', '.join(adapter_names())}."
+        )
     adapt: Adapter = importlib.import_module(f"{__name__}.{name}").adapt
     return adapt

@@ -1,0 +1,52 @@
+"""What several rooms need: the test Hub, and the bundled sample taken through the chain once."""
+
+from __future__ import annotations
+
+# First: it tells the Hub's clients to leave Xet alone, and they read their environment when they are imported.
+from nemo_assets_tests.hub.fixtures import hub_server  # isort: skip
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nemo_assets.sample import HUB
+from nemo_assets.settings import Settings
+from nemo_assets.storage import Stage
+from nemo_assets_tests.stages.making import make_chain
+
+__all__ = ["hub_server"]
+
+# What a developer's shell may set, and no test may see.
+_OUR_VARIABLES = (
+    "NEMO_DATA_DIR", "NEMO_SOURCE_DIR", "NEMO_PUBLISH_TO", "NEMO_PUBLIC", "NEMO_SCORER", "NEMO_WORKERS", "NEMO_CATALOG_DIR",
+    "MODEL_NAME", "MAX_LENGTH", "BATCH_SIZE", "MAX_RECORDS", "CANDIDATE_DATASET_ID", "CANDIDATE_SUBDIR", "HF_TOKEN", "HF_ENDPOINT",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _OUR_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """An empty data directory, the bundled sample as source, one process, the scorer on this machine."""
+    return Settings(data_dir=tmp_path / "data", source_dir=HUB, scorer="local", workers=1)
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The bundled sample up to `pools`, made once; a test that changes something takes `own_sample`."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("sample") / "data", source_dir=HUB, scorer="local", workers=1)
+    make_chain(settings, until=Stage.POOLS)
+    return settings
+
+
+@pytest.fixture
+def own_sample(sample: Settings, tmp_path: Path) -> Settings:
+    """A copy of `sample` to do with as a test likes."""
+    shutil.copytree(sample.data_dir, tmp_path / "data")
+    return replace(sample, data_dir=tmp_path / "data")

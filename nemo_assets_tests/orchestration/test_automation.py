@@ -1,0 +1,129 @@
+"""The policy, by real ticks with real runs between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from nemo_assets.errors import UserError
+from nemo_assets.orchestration import assets
+from nemo_assets.storage import Stage
+from nemo_assets_tests.orchestration.world import CHAIN_OF_A_SPLIT, TEXT, Key, World, chat, problem
+
+
+@dataclass
+class Daemon:
+    """Evaluates the automation sensor and runs what it asks for."""
+
+    world: World
+    cursor: Any = None
+    failing: set[str] = field(default_factory=set)
+
+    def tick(self) -> set[Key]:
+        """Runs outlast the next tick, as they do in life: a request is forgotten only then."""
+        requested = self._requested()
+        if requested:
+            assert self._requested() == {}
+        for partition, names in requested.items():
+            self.world.run(partition, *names, fails=bool(self.failing & set(names)))
+        return {(name, partition) for partition, names in requested.items() for name in names}
+
+    def _requested(self) -> dict[str | None, list[str]]:
+        result = dg.evaluate_automation_conditions(self.world.defs, self.world.instance, cursor=self.cursor)
+        self.cursor = result.cursor
+        requested: dict[str | None, list[str]] = {}
+        for evaluation in result.results:
+            for partition in result.get_requested_partitions(evaluation.key):
+                requested.setdefault(partition, []).append(evaluation.key.to_user_string())
+        return requested
+
+    def until_quiet(self) -> list[set[Key]]:
+        """What each tick asked for; quiet is two ticks without a request."""
+        asked: list[set[Key]] = []
+        while len(asked) < 2 or asked[-1] or asked[-2]:
+            asked.append(self.tick())
+            assert len(asked) < 25, asked
+        return [requested for requested in asked if requested]
+
+
+@pytest.fixture
+def daemon(world: World) -> Daemon:
+    """A filled project whose automation has been on for a while."""
+    world.report()
+    world.fill("alpha/low", "alpha/high", "beta/chat")
+    world.run(None, "inventory", "metadata_coverage")
+    daemon = Daemon(world)
+    assert daemon.until_quiet() == []
+    return daemon
+
+
+def _flat(asked: list[set[Key]]) -> list[Key]:
+    return sorted((key for requested in asked for key in requested), key=str)
+
+
+def test_a_changed_split_runs_its_own_chain_and_each_stage_once(daemon: Daemon):
+    daemon.world.write_jsonl("org/alpha/data/high.jsonl", [problem("p4", "4 + 4", "8")])
+    daemon.world.report()
+
+    asked = daemon.until_quiet()
+
+    chain = [(name, "distilled" if name == "duplicates" else "alpha/high") for name in CHAIN_OF_A_SPLIT]
+    scope_mates = [("deduped", "alpha/low"), ("deduped", "beta/chat")]  # asked, unchanged, and nothing follows from it
+    reports = [("inventory", None), ("metadata_coverage", None)]
+    once = [key for key in _flat(asked) if key != ("metadata_coverage", None)]
+    assert once == sorted([*chain, *scope_mates, *reports[:1]], key=str)
+    pools, deduped = (daemon.world.manifest(stage, "alpha/high") for stage in (Stage.POOLS, Stage.DEDUPED))
+    assert pools.inputs["deduped"] == deduped.data_version
+
+
+def test_a_change_that_leaves_the_rows_equal_stops_there(daemon: Daemon):
+    daemon.world.write_jsonl("org/alpha/data/low_more.jsonl", [])
+    daemon.world.report()
+
+    assert _flat(daemon.until_quiet()) == [("inventory", None), ("normalized", "alpha/low"), ("raw", "alpha/low")]
+
+
+def test_another_recipe_reaches_only_its_split(daemon: Daemon):
+    edited = dg.AssetMaterialization("recipe", partition="beta/chat", tags={"dagster/data_version": "another"})
+    daemon.world.instance.report_runless_asset_event(edited)
+
+    assert _flat(daemon.until_quiet()) == [("normalized", "beta/chat"), ("pools", "beta/chat")]
+
+
+def test_a_split_that_was_never_filled_is_not_downloaded(daemon: Daemon):
+    daemon.world.write_texts("org/rendered/data/low.parquet", ["text"])
+    daemon.world.report()
+
+    assert daemon.until_quiet() == []
+
+
+def test_a_failed_run_is_asked_for_once_more_and_then_left_alone(daemon: Daemon, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> None:
+        raise UserError("alpha/high: the disk is full.")
+
+    monkeypatch.setattr(assets, "normalize", broken)
+    daemon.failing = {"normalized"}
+    daemon.world.write_jsonl("org/alpha/data/high.jsonl", [problem("p4", "4 + 4", "8")])
+    daemon.world.report()
+
+    asked = _flat(daemon.until_quiet())
+
+    assert asked.count(("normalized", "alpha/high")) == 2
+    assert ("signatures", "alpha/high") not in asked
+
+
+def test_a_scope_is_no_business_of_another(daemon: Daemon):
+    world = daemon.world
+    world.write_texts("org/rendered/data/low.parquet", [TEXT])
+    world.report()
+    world.fill("rendered/low")
+    daemon.until_quiet()
+    world.write_jsonl("org/beta/data/chat.jsonl", [chat("c3", "How are you?", "Well.")])
+    world.report()
+
+    asked = _flat(daemon.until_quiet())
+
+    assert {partition for _, partition in asked if partition} == {"alpha/low", "alpha/high", "beta/chat", "distilled"}

@@ -1,0 +1,89 @@
+"""Make stages without an orchestrator: the stage functions, called in the order of the chain."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nemo_assets.catalog import CATALOG_DIR
+from nemo_assets.chain import run_chain
+from nemo_assets.hub.sources import open_source
+from nemo_assets.settings import Settings
+from nemo_assets.stages.deduped import dedupe
+from nemo_assets.stages.duplicates import find_duplicates
+from nemo_assets.stages.ledger import write_ledger
+from nemo_assets.stages.normalized import normalize
+from nemo_assets.stages.pools import build_pools
+from nemo_assets.stages.published import publish
+from nemo_assets.stages.raw import fetch_split
+from nemo_assets.stages.scored import score
+from nemo_assets.stages.signatures import sign
+from nemo_assets.storage import Manifest, Stage, Store
+
+
+def make(stage: Stage, partition: str, settings: Settings) -> Manifest:
+    """One partition of one stage, as its asset would make it."""
+    store, catalog = settings.store, settings.catalog
+    if stage is Stage.DUPLICATES:
+        return find_duplicates(partition, catalog, store)
+    split = catalog.split(partition)
+    match stage:
+        case Stage.RAW:
+            source = open_source(split.repo, settings.source_dir, settings.endpoint, settings.token)
+            return fetch_split(split, source, store, settings.sample_records)
+        case Stage.NORMALIZED:
+            return normalize(split, store, settings.workers)
+        case Stage.SIGNATURES:
+            return sign(split, store)
+        case Stage.DEDUPED:
+            return dedupe(split, store, settings.workers)
+        case Stage.LEDGER:
+            return write_ledger(split, store)
+        case Stage.POOLS:
+            return build_pools(split, catalog, store)
+        case Stage.PUBLISHED:
+            return publish(split, settings)
+        case Stage.SCORED:
+            return score(split, settings)
+        case _:
+            raise ValueError(stage)
+
+
+def make_chain(settings: Settings, until: Stage, partitions: Iterable[str] | None = None) -> list[tuple[Stage, str]]:
+    """Bring these splits (all of the catalog, if none is named) up to `until`; what had to be made, in order."""
+    made: list[tuple[Stage, str]] = []
+
+    def materialize(keys: Sequence[tuple[Stage, str | None]]) -> None:
+        for stage, partition in keys:
+            assert partition is not None
+            make(stage, partition, settings)
+            made.append((stage, partition))
+
+    splits = [settings.catalog.split(key) for key in partitions or settings.catalog.splits]
+    for _ in run_chain(splits, settings, until, materialize):
+        pass
+    return made
+
+
+def rows_of(manifest: Manifest, store: Store, table: str = "rows") -> pa.Table:
+    """All rows of one table of a manifest, in order."""
+    return pa.concat_tables(pq.read_table(path) for path in store.paths(manifest, table))
+
+
+def files_below(directory: Path) -> dict[str, bytes]:
+    """Every file below a directory, by relative path."""
+    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()}
+
+
+def catalog_with(directory: Path, *slugs: str, checkpoints: str | None = None) -> Path:
+    """A catalog directory with some of the sources, and other checkpoints if they are given as YAML."""
+    shutil.copytree(CATALOG_DIR / "policies", directory / "policies")
+    for slug in slugs:
+        shutil.copy(CATALOG_DIR / f"{slug}.yaml", directory)
+    if checkpoints is not None:
+        (directory / "policies" / "checkpoints.yaml").write_text(checkpoints)
+    return directory
