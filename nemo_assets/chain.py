@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from nemo_assets.catalog import Split
 from nemo_assets.settings import Settings
-from nemo_assets.stages.plan import AFTER_DUPLICATES, BEFORE_DUPLICATES, CHAIN, first_outdated, standing
+from nemo_assets.stages.plan import AFTER_DUPLICATES, BEFORE_DUPLICATES, first_outdated, standing
 from nemo_assets.storage import Stage
 
-Materialize = Callable[[Sequence[tuple[Stage, str | None]]], None]
+Materialize = Callable[[Sequence[tuple[str, str | None]]], None]
 
 
 class Step(NamedTuple):
@@ -25,19 +25,20 @@ class Step(NamedTuple):
     current: tuple[Stage, ...]
 
 
-def run_chain(splits: Sequence[Split], settings: Settings, until: Stage, materialize: Materialize) -> Iterator[Step]:
-    """Bring every stage of `splits` up to `until`, scopes and joins included; yields after each partition.
+def run_chain(
+    splits: Sequence[Split], settings: Settings, wanted: Sequence[Stage], materialize: Materialize
+) -> Iterator[Step]:
+    """Bring the wanted stages of `splits` up to date, scopes and joins included; yields after each partition.
 
     Every split passes a stage group before the next group begins, because duplicates are found across splits and
     rendered splits take their correctness from others.
     """
-    wanted = CHAIN[: CHAIN.index(until) + 1]
     yield from _run_group(splits, [s for s in BEFORE_DUPLICATES if s in wanted], settings, materialize)
     if Stage.DUPLICATES in wanted:
         for scope in sorted({split.scope for split in splits}):
             made = standing(Stage.DUPLICATES, scope, settings).currency != "current"
             if made:
-                materialize([(Stage.DUPLICATES, scope)])
+                materialize([(Stage.DUPLICATES.value, scope)])
             yield Step(scope, (Stage.DUPLICATES,) * made, (Stage.DUPLICATES,) * (not made))
     yield from _run_group(splits, [s for s in AFTER_DUPLICATES if s in wanted], settings, materialize)
 
@@ -50,7 +51,7 @@ def _run_group(
     for split in splits:
         todo = first_outdated(split, tuple(stages), settings)
         if todo:
-            materialize([(stage, split.key) for stage in todo])
+            materialize([(stage.value, split.key) for stage in todo])
         yield Step(split.key, todo, tuple(stage for stage in stages if stage not in todo))
 
 

@@ -5,9 +5,13 @@ Belongs here: options, and how answers are shown. Does not: any work (`stages`, 
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +25,7 @@ from nemo_assets.catalog import Split
 from nemo_assets.errors import ConservationError, UserError
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Stage
-from nemo_assets.terminal import Bars, err, out, table
+from nemo_assets.terminal import Bars, err, grouped_table, out, table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -73,7 +77,7 @@ def run(
     if max_records is not None:
         settings = settings.sampled(max_records)
     splits = _splits(settings, dataset, split)
-    _run(settings, splits, Stage(until))
+    _run(settings, splits, CHAIN[: CHAIN.index(Stage(until)) + 1])
     _show_summary(settings, splits)
 
 
@@ -81,12 +85,13 @@ def run(
 def demo(workers: Annotated[int | None, typer.Option(min=1, help="Processes a CPU stage uses.")] = None) -> None:
     """Run the whole chain over the bundled sample, scored by a tiny student that the demo trains itself."""
     from nemo_assets.demo import demo_settings, traceable_ids, train_student
+    from nemo_assets.stages.plan import CHAIN
 
     settings = demo_settings(_settings(workers))
     splits = list(settings.catalog.splits.values())
-    _run(settings, splits, Stage.PUBLISHED)
+    _run(settings, splits, CHAIN[:-1])
     train_student(settings)
-    _run(settings, splits, Stage.SCORED)
+    _run(settings, splits, CHAIN[-1:])
     _show_summary(settings, splits)
     kept, removed = traceable_ids(settings)
     prefix = f"NEMO_DATA_DIR={os.path.relpath(settings.data_dir)} " if "NEMO_DATA_DIR" in os.environ else ""
@@ -198,13 +203,15 @@ def sample(
 
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(help="SELECT … over the stages as tables.")], json_output: Json = False
+    sql: Annotated[str, typer.Argument(help="SELECT … over the stages as tables.")],
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show at most.")] = 1000,
+    json_output: Json = False,
 ) -> None:
     """Ask the stages in SQL: normalized, rejected, tools, signatures, duplicates, deduped, ledger, pools, scored."""
     from nemo_assets.lineage import query as run_query
 
     settings = _settings()
-    _show_rows(run_query(sql, settings.catalog, settings.store), json_output)
+    _show_rows(run_query(sql, settings.catalog, settings.store, limit=limit), json_output)
 
 
 @app.command()
@@ -325,44 +332,40 @@ def _splits(settings: Settings, datasets: list[str] | None, keys: list[str] | No
     return [split for split in catalog.splits.values() if split.slug in slugs or split.key in named]
 
 
-def _run(settings: Settings, splits: list[Split], until: Stage) -> None:
+def _run(settings: Settings, splits: list[Split], stages: Sequence[Stage]) -> None:
     """Materialise through Dagster, so that the UI knows of it; a sample leaves no trace there."""
-    from nemo_assets.chain import run_chain
-    from nemo_assets.orchestration.launch import launcher
+    import dagster as dg
 
-    whole = len(splits) == len(settings.catalog.splits)
-    with launcher(settings) as materialize:
-        skipped = made = 0
-        for step in run_chain(splits, settings, until, materialize):
-            skipped, made = skipped + len(step.current), made + len(step.made)
+    from nemo_assets.chain import run_chain
+    from nemo_assets.orchestration.instance import open_instance
+    from nemo_assets.orchestration.launch import materialize
+
+    sampled = settings.sample_records is not None
+    made, current = 0, Counter[str]()
+    with dg.DagsterInstance.ephemeral() if sampled else open_instance(settings) as instance:
+        launch = functools.partial(materialize, settings=settings, instance=instance)
+        for step in run_chain(splits, settings, stages, launch):
+            made += len(step.made)
+            current.update(step.current)
             if step.made:
-                err.print(f"made     {step.partition}: {', '.join(step.made)}", soft_wrap=True)
-            if step.current:
-                err.print(f"current  {step.partition}: {', '.join(step.current)}", style="dim", soft_wrap=True)
-        if whole and until in (Stage.PUBLISHED, Stage.SCORED) and made:
-            materialize([(Stage.INVENTORY, None), (Stage.METADATA_COVERAGE, None)])
-    err.print(f"{made} made, {skipped} were current and skipped.")
+                err.print(f"made {step.partition}: {', '.join(step.made)}", soft_wrap=True)
+        if made and Stage.POOLS in stages:
+            launch([(Stage.INVENTORY.value, None), (Stage.METADATA_COVERAGE.value, None)])
+    skipped = ", ".join(f"{count} {stage}" for stage, count in current.items()) or "nothing"
+    err.print(f"{made} made. Skipped because current: {skipped}.", soft_wrap=True)
 
 
 def _show_summary(settings: Settings, splits: list[Split]) -> None:
-    from nemo_assets.chain import summarize
+    from nemo_assets.chain import SplitSummary, summarize
 
-    columns = ("split", "records", "kept", "rejected", "removed", "pools", "published", "scored", "mean NLL")
-    rows = [
-        (
-            s.partition,
-            s.records,
-            s.kept,
-            _codes(s.rejected),
-            _codes(s.removed),
-            s.pools,
-            (s.commit or "")[:8],
-            s.scored,
-            _rounded(s.nll_mean),
-        )
-        for s in summarize(splits, settings)
-    ]
-    out.print(table("", columns, rows, right=("records", "kept", "pools", "scored", "mean NLL")))
+    def cells(s: SplitSummary) -> tuple[object, ...]:
+        fates = (s.records, s.kept, _codes(s.rejected), _codes(s.removed))
+        return s.partition.partition("/")[2], *fates, s.pools, (s.commit or "")[:8], s.scored, _rounded(s.nll_mean)
+
+    by_dataset = itertools.groupby(summarize(splits, settings), key=lambda s: s.partition.partition("/")[0])
+    groups = [(slug, [cells(s) for s in summaries]) for slug, summaries in by_dataset]
+    columns = ("split", "records", "kept", "rejected", "removed", "pools", "commit", "scored", "mean NLL")
+    out.print(grouped_table(columns, groups, right=("records", "kept", "pools", "scored", "mean NLL")))
 
 
 def _codes(counts: dict[str, int]) -> str:

@@ -20,7 +20,7 @@ class ConservationError(Exception):
     """Records read differ from records accounted for. Nothing is made current."""
 
 
-class Rejected(Exception):
+class Rejected(Exception):  # noqa: N818  (a verdict on a record, named as the ledger names it)
     """A record becomes no row. `code` is a drop code of the ledger, `evidence` what was measured, JSON-serialisable."""
 
     def __init__(self, code: str, **evidence: Any) -> None:

@@ -5,17 +5,21 @@ Belongs here: how things look in a shell. Does not: what is shown (`cli`) or mea
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from nemo_assets.progress import Meter
 
-# Tables and answers go to stdout, so that they can be piped; progress and errors go to stderr.
-out = Console(highlight=False)
+# Tables and answers go to stdout, so that they can be piped; progress and errors go to stderr. A pipe has no width of
+# its own: tables are then as wide as they need to be read by a person.
+PIPE_WIDTH = 150
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
@@ -57,6 +61,21 @@ class Bars:
             progress.remove_task(task)
             if not progress.tasks:
                 progress.stop()
+
+
+def grouped_table(
+    columns: Sequence[str], groups: Iterable[tuple[str, Iterable[Sequence[object]]]], right: Sequence[str]
+) -> Table:
+    """A table of rows under headings, with one rule a group; made for terminals of about 100 columns."""
+    shown = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for number, column in enumerate(columns):
+        shown.add_column(column, justify="right" if column in right else "left", no_wrap=number == 0 or column in right)
+    for heading, rows in groups:
+        shown.add_row(f"[bold]{heading}[/bold]")
+        for first, *cells in rows:
+            shown.add_row(f"  {first}", *("" if cell is None else str(cell) for cell in cells))
+        shown.add_section()
+    return shown
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> Table:

@@ -60,7 +60,13 @@ def proofs(**fields: Any) -> Record:
 
 def science(**fields: Any) -> Record:
     messages = [user("Which gas do plants take in?"), assistant("The answer is (C).", "Photosynthesis.")]
-    return {"uuid": "science-1", "messages": messages, "license": "cc-by-4.0", "used_in": ["nano_v3"], "tools": []} | fields
+    return {
+        "uuid": "science-1",
+        "messages": messages,
+        "license": "cc-by-4.0",
+        "used_in": ["nano_v3"],
+        "tools": [],
+    } | fields
 
 
 def agentic(**fields: Any) -> Record:
@@ -72,7 +78,13 @@ def agentic(**fields: Any) -> Record:
         assistant("It is clear in Rome.", "", tool_calls=None),
     ]
     tools = [tool("weather", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})]
-    return {"uuid": "agentic-1", "messages": messages, "license": "cc-by-4.0", "used_in": ["nano_v3"], "tools": tools} | fields
+    return {
+        "uuid": "agentic-1",
+        "messages": messages,
+        "license": "cc-by-4.0",
+        "used_in": ["nano_v3"],
+        "tools": tools,
+    } | fields
 
 
 def chat(**fields: Any) -> Record:
@@ -88,7 +100,12 @@ def rendered(text: str) -> Record:
 
 
 def normalize_one(
-    record: Record | bytes, split_key: str, *, catalog: Catalog = CATALOG, keep: frozenset[str] = frozenset(), number: int = 0
+    record: Record | bytes,
+    split_key: str,
+    *,
+    catalog: Catalog = CATALOG,
+    keep: frozenset[str] = frozenset(),
+    number: int = 0,
 ) -> Row | Rejected:
     """The row of one record of this split, or why there is none.
 

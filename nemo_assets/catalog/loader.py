@@ -53,7 +53,7 @@ def _decode(path: Path, as_type: type[Decoded]) -> Decoded:
     except FileNotFoundError:
         raise UserError(f"{path}: the catalog needs this file.") from None
     except msgspec.MsgspecError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from None
 
 
 def _check_names(path: Path, source: SourceEntry) -> None:

@@ -17,7 +17,7 @@ from nemo_assets.errors import UserError
 from nemo_assets.settings import Settings
 
 # Field of the form → environment variable whose place it takes.
-_VARIABLES = {
+VARIABLES = {
     "data_dir": "NEMO_DATA_DIR",
     "source_dir": "NEMO_SOURCE_DIR",
     "publish_to": "NEMO_PUBLISH_TO",
@@ -61,12 +61,12 @@ class SettingsResource(dg.ConfigurableResource[Any]):
     )
     sample_records: int | None = Field(
         default=None,
-        description="Take only the first records of each split; needs a data_dir of its own (`nemo-assets run --max-records`).",
+        description="Only the first records of each split, in a data_dir of its own (`nemo-assets run --max-records`).",
     )
 
     def load(self) -> Settings:
         """The settings of this run; raises UserError naming the first value that is wrong and what it may be."""
-        given = {variable: getattr(self, field) for field, variable in _VARIABLES.items()}
+        given = {variable: getattr(self, field) for field, variable in VARIABLES.items()}
         overrides = {variable: _text(value) for variable, value in given.items() if value is not None}
         settings = Settings.from_environment({**os.environ, **overrides})
         if self.sample_records is None:
@@ -83,7 +83,7 @@ def config_of(settings: Settings) -> dict[str, Any]:
 
     The token is left out: it comes from the environment of the process that runs.
     """
-    values = {field: getattr(settings, field) for field in _VARIABLES if field not in ("max_records", "publish_to")}
+    values = {field: getattr(settings, field) for field in VARIABLES if field not in ("max_records", "publish_to")}
     values |= {"max_records": settings.scorer_max_records, "publish_to": settings.destination}
     numbers = {"max_length", "batch_size", "max_records", "workers"}
     config: dict[str, Any] = {

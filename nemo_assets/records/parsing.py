@@ -25,7 +25,7 @@ BOM = b"\xef\xbb\xbf"
 _strict = msgspec.json.Decoder().decode
 # A string that is cut off runs to the end of the line: looking on inside it would take quadratic time.
 _brackets_or_strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
-# Every digit as 0, everything else as a space: a plain substring search then finds long integers far faster than a regex.
+# Every digit as 0, all else as a space: a plain substring search then finds long integers far faster than a regex.
 _digits_as_zero = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else ord(" ") for byte in range(256))
 _LONG_INTEGER = b"0" * 19
 

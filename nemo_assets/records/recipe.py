@@ -68,8 +68,8 @@ def template_modules(template: str, adapter: Path, package: Path = _PACKAGE) -> 
     modules = {
         path.stem.replace("_", "-"): path for path in sorted((package / "harmony" / "templates").glob("[a-z]*.py"))
     }
-    source = adapter.read_text()
-    return [path for name, path in modules.items() if name == template or f'"{name}"' in source]
+    named = {node.value for node in ast.walk(ast.parse(adapter.read_text())) if isinstance(node, ast.Constant)}
+    return [path for name, path in modules.items() if name == template or name in named]
 
 
 def pools_recipe(catalog: Catalog) -> str:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from nemo_assets.catalog import Split
-from nemo_assets.errors import Rejected
+from nemo_assets.errors import Rejected, UserError
 from nemo_assets.harmony import (
     TEMPLATES,
     Conversation,
@@ -54,7 +54,7 @@ class SourceFileRef:
 
     @cached_property
     def uid_prefix(self) -> Any:
-        """blake2b state over what names this file: dataset, subset, split, path, content; each closed by a zero byte."""
+        """blake2b state over what names this file: dataset, subset, split, path, content; a zero byte after each."""
         fields = (self.split.repo, self.split.source.subset, self.split.name, self.path, self.content_id)
         return hashlib.blake2b("".join(f"{field}\0" for field in fields).encode(), digest_size=16)
 
@@ -127,7 +127,7 @@ def row_of(
         "quality_has_tool": any(turn.tool or turn.role == "tool" for turn in written.turns),
         "quality_valid_tool_schema": _calls_satisfy_schemas(written.turns, draft.tools),
         "quality_is_duplicate": False,
-        "quality_tags": [*tags, *draft.tags, *written.tags, *length_tags(length, _final_answer(written.turns), ratio)],
+        "quality_tags": _tags(tags, draft, written, ratio),
         "stats_char_len": length,
         "stats_approx_tokens": length // 4,
         "stats_messages": len(written.messages),
@@ -175,12 +175,14 @@ def _write(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
         check = check_text(messages)
         if check.fatal and check.fatal not in keep:
             raise Rejected(check.fatal, **check.evidence)
-        tags = (*check.tags, "nul") if "\0" in draft.text else check.tags
-        return Written(draft.text, turns_of_parsed(messages), messages, split.source.template, tags, check.fatal)
+        return Written(draft.text, turns_of_parsed(messages), messages, split.source.template, check.tags, check.fatal)
     fault = _completion_fault(draft.turns)
     if fault and fault.code not in keep:
         raise fault
     name = draft.template or split.source.template
+    if name not in TEMPLATES:
+        known = ", ".join(TEMPLATES)
+        raise UserError(f"nemo_assets/catalog/{split.slug}.yaml: no template {name!r}. There are {known}.")
     conversation = Conversation(draft.turns, draft.tools, draft.effort)  # type: ignore[arg-type]
     _require_no_special_token_in_names(draft.turns)
     rendered = render_conversation(conversation, name)
@@ -203,6 +205,13 @@ def _require_no_special_token_in_names(turns: Sequence[Turn]) -> None:
     for place, turn in enumerate(turns):
         if turn.tool and (token := find_special_token(turn.tool)):
             raise Rejected("special_token_in_content", token=token, where=f"tool name of turn {place}")
+
+
+def _tags(of_line: Sequence[str], draft: Draft, written: Written, ratio: float) -> list[str]:
+    tags = [*of_line, *draft.tags, *written.tags]
+    if "\0" in written.text and "nul" not in tags:  # JSON inside a string field or a Parquet row: no line showed it
+        tags.append("nul")
+    return tags + length_tags(len(written.text), _final_answer(written.turns), ratio)
 
 
 def _calls_satisfy_schemas(turns: Sequence[Turn], tools: Sequence[dict[str, Any]]) -> bool:

@@ -178,7 +178,7 @@ def publish_folder(folder: Path, repo: str, target: Target) -> str:
 
 
 def score_folder(in_dir: Path, out_dir: Path, settings: Settings) -> dict[str, Any]:
-    """Score every Parquet file of a folder under each checkpoint, to `<out>/<checkpoint>/<file>`; percentile per file."""
+    """Score every Parquet file of a folder under each checkpoint, to `<out>/<checkpoint>/…`; percentile per file."""
     files = parquet_files(in_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     summary: dict[str, Any] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from nemo_assets.catalog import Split
-from nemo_assets.errors import ConservationError
+from nemo_assets.errors import ConservationError, UserError
 from nemo_assets.records.schema import LEDGER_SCHEMA, REJECTED_SCHEMA, ROW_SCHEMA
 from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
 from nemo_assets.storage.parquet import scan, write_part
@@ -16,10 +16,13 @@ LEDGER_CODE = "ledger 1"  # raise when an entry changes its meaning
 def write_ledger(split: Split, store: Store) -> Manifest:
     """One entry for every record there is, in file and row order.
 
-    Raises ConservationError if a file's records differ from kept + rejected + removed, or a record has two fates.
+    Raises:
+        UserError: deduped was made from another version of normalized, so that their entries would not belong together.
+        ConservationError: a file's records differ from kept + rejected + removed, or a record has two fates.
     """
     deduped = store.current(Stage.DEDUPED, split.key)
     normalized = store.current(Stage.NORMALIZED, split.key)
+    require_in_step(split, deduped, normalized)
     basis = ledger_basis(deduped)
     current = store.find_current(Stage.LEDGER, split.key, basis)
     if current is not None:
@@ -31,6 +34,12 @@ def write_ledger(split: Split, store: Store) -> Manifest:
         rows = write_part(path, entries.to_arrow().cast(LEDGER_SCHEMA))
         staging.add(Unit(0, (staging.part("rows", path, rows),)))
         return staging.commit(counters=_counters(entries))
+
+
+def require_in_step(split: Split, deduped: Manifest, normalized: Manifest) -> None:
+    """Refuse to put kept rows together with the rejections and tools of another version of the split."""
+    if deduped.inputs["normalized"] != normalized.data_version:
+        raise UserError(f"{split.key}: deduped is older than normalized. Materialise deduped of {split.key} first.")
 
 
 def ledger_basis(deduped: Manifest) -> Basis:

@@ -26,7 +26,7 @@ from nemo_assets.records.schema import DICTIONARY_COLUMNS, REJECTED_SCHEMA, ROW_
 from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
 from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
-from nemo_assets.storage.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, PartWriter, open_parquet, write_part
+from nemo_assets.storage.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, PartWriter, open_parquet, parquet_errors, write_part
 
 # What a source's odd structure can raise in an adapter. Such a record is rejected with the error as evidence and
 # counted as `unexpected`; it never stops the split.
@@ -63,7 +63,7 @@ def normalize(
     if current is not None:
         return current
     files = raw.details["files"]
-    extents = plan_extents([(file["path"], store.root / file["blob"]) for file in files], unit_bytes)
+    extents = plan_extents([(f"{split.repo}/{file['path']}", store.root / file["blob"]) for file in files], unit_bytes)
     with store.staging(Stage.NORMALIZED, split.key, basis) as staging:
         refs = [SourceFileRef(split, file["path"], file["content_id"], file["revision"]) for file in files]
         pieces = [
@@ -191,13 +191,15 @@ def _line_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
 
 
 def _parquet_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
-    extent = piece.extent
-    with open_parquet(piece.blob) as file:
+    extent, name = piece.extent, f"{piece.file.split.repo}/{piece.file.path}"
+    with open_parquet(piece.blob, name) as file:
         number = extent.first_row
         for group in range(extent.start, extent.end):
+            with parquet_errors(name):
+                table = file.read_row_group(group)
             columns = {
-                name: _as_bytes(column)
-                for name, column in zip(file.schema_arrow.names, file.read_row_group(group).columns, strict=True)
+                field: _as_bytes(column)
+                for field, column in zip(file.schema_arrow.names, table.columns, strict=True)
             }
             for values in zip(*(column.to_pylist() for column in columns.values()), strict=True):
                 read = functools.partial(_decoded, dict(zip(columns, values, strict=True)))

@@ -25,6 +25,7 @@ from nemo_assets.hub.targets import Change, HeadMovedError, Target, open_target
 from nemo_assets.records.recipe import code_digest
 from nemo_assets.records.schema import COLUMNS, LEDGER_SCHEMA, ROW_SCHEMA, TOOLS_SCHEMA
 from nemo_assets.settings import Settings
+from nemo_assets.stages.ledger import require_in_step
 from nemo_assets.stages.pools import JOINED_SCHEMA, with_correctness
 from nemo_assets.stages.units import run_units
 from nemo_assets.storage import Basis, Manifest, Part, Stage, Staging, Store, Unit
@@ -103,6 +104,7 @@ def release_inputs(split: Split, store: Store) -> dict[str, Manifest]:
     """The manifests a release is made from, made of one another."""
     stages = (Stage.POOLS, Stage.LEDGER, Stage.DEDUPED, Stage.NORMALIZED, Stage.RAW)
     found = {stage.value: store.current(stage, split.key) for stage in stages}
+    require_in_step(split, found[Stage.DEDUPED], found[Stage.NORMALIZED])
     for stage in (Stage.POOLS, Stage.LEDGER):
         if found[stage].inputs["deduped"] != found[Stage.DEDUPED].data_version:
             raise UserError(f"{split.key}: {stage} is older than deduped. Materialise {stage} of {split.key} first.")

@@ -19,7 +19,7 @@ from nemo_assets.errors import UserError
 from nemo_assets.hub.sources import Source, SourceFile
 from nemo_assets.storage import Basis, Manifest, Part, Stage, Store
 from nemo_assets.storage.manifest import digest
-from nemo_assets.storage.parquet import open_parquet
+from nemo_assets.storage.parquet import open_parquet, parquet_errors
 from nemo_assets.storage.staging import sha256_of
 
 
@@ -129,7 +129,7 @@ def _fetch_heads(found: SplitFiles, source: Source, store: Store, records: int) 
         blob.parent.mkdir(parents=True, exist_ok=True)
         with source.open(file, found.revision) as stream:
             if file.path.endswith(".parquet"):
-                taken = _copy_parquet_head(stream, blob, records, file.path)
+                taken = _copy_parquet_head(stream, blob, records, f"{source.repo_id}/{file.path}")
             else:
                 taken = _copy_lines_head(stream, blob, records)
         records -= taken
@@ -143,7 +143,7 @@ def _copy_lines_head(stream: Iterable[bytes], blob: Path, records: int) -> int:
 
 
 def _copy_parquet_head(stream: BinaryIO, blob: Path, records: int, name: str) -> int:
-    with open_parquet(stream, name) as file:
+    with open_parquet(stream, name) as file, parquet_errors(name):
         batches = file.iter_batches(batch_size=records)
         first = list(itertools.islice(batches, 1))
         table = pa.Table.from_batches(first, schema=file.schema_arrow).slice(0, records)

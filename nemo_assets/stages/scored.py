@@ -105,7 +105,8 @@ def _hub_commit(name: str, model: str, revision: str, endpoint: str, token: str 
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"checkpoint {name}: the commit of {model}@{revision} cannot be read from {endpoint} ({reason}). "
-            "Set MODEL_NAME to a model that is there or to a directory, or pin `revision` in nemo_assets/catalog/policies/checkpoints.yaml."
+            "Set MODEL_NAME to a model that is there or to a directory, or pin `revision` "
+            "in nemo_assets/catalog/policies/checkpoints.yaml."
         ) from None
     return str(commit)
 

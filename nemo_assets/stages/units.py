@@ -46,8 +46,10 @@ def plan_extents(paths: Sequence[tuple[str, Path]], unit_bytes: int = UNIT_BYTES
     """Extents of about `unit_bytes` over files given as (path in the source, local path), in order."""
     extents: list[Extent] = []
     for number, (name, path) in enumerate(paths):
-        plan = _row_group_extents if name.endswith(".parquet") else _line_extents
-        extents += plan(number, path, unit_bytes)
+        if name.endswith(".parquet"):
+            extents += _row_group_extents(number, name, path, unit_bytes)
+        else:
+            extents += _line_extents(number, path, unit_bytes)
     return extents
 
 
@@ -72,8 +74,8 @@ def _line_extents(file: int, path: Path, unit_bytes: int) -> Iterator[Extent]:
         yield Extent(file, start, position, first_row, records + (last != b"\n"))
 
 
-def _row_group_extents(file: int, path: Path, unit_bytes: int) -> Iterator[Extent]:
-    with open_parquet(path) as parquet:
+def _row_group_extents(file: int, name: str, path: Path, unit_bytes: int) -> Iterator[Extent]:
+    with open_parquet(path, name) as parquet:
         metadata = parquet.metadata
         sizes = [
             (metadata.row_group(i).total_byte_size, metadata.row_group(i).num_rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -92,12 +93,19 @@ def read_batches(
 
 def open_parquet(source: Path | BinaryIO, name: Path | str = "") -> pq.ParquetFile:
     """A Parquet file or stream for reading; raises UserError naming it if it is none."""
-    try:
+    with parquet_errors(name or str(source)):
         return pq.ParquetFile(source)
-    except (pa.ArrowInvalid, OSError) as error:
+
+
+@contextmanager
+def parquet_errors(name: Path | str) -> Iterator[None]:
+    """Turn what reading a file that is no Parquet, or whose pages are damaged, raises into one line that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{name or source}: cannot be read as Parquet ({reason}). Fetch it again or repair it at the source."
+            f"{name}: cannot be read as Parquet ({reason}). Fetch it again or repair it at the source."
         ) from None
 
 

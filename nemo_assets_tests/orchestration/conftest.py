@@ -6,21 +6,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from nemo_assets.orchestration.resources import VARIABLES
 from nemo_assets_tests.orchestration.world import World
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the developer's shell sets must not reach a test."""
-    for name in (
-        "NEMO_DATA_DIR",
-        "NEMO_SOURCE_DIR",
-        "NEMO_PUBLISH_TO",
-        "NEMO_SCORER",
-        "MODEL_NAME",
-        "MAX_RECORDS",
-        "NEMO_AUTO_PUBLISH",
-    ):
+    for name in (*VARIABLES.values(), "NEMO_AUTO_PUBLISH", "NEMO_AUTO_SCORE", "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -37,12 +37,17 @@ def _changed_by_catalog(world: World, name: str, edit: Callable[[dict[str, Any]]
 
 
 def _changed_by_code(catalog: Catalog, tmp_path: Path, module: str, text: str) -> set[str]:
-    package = tmp_path / "package"
+    before, after = tmp_path / "before", tmp_path / "after"
     for part in ("records", "harmony"):
-        shutil.copytree(PACKAGE / part, package / part)
-    with (package / module).open("a") as file:
+        shutil.copytree(PACKAGE / part, before / part)
+    shutil.copytree(before, after)
+    with (after / module).open("a") as file:
         file.write(text)
-    return {key for key, split in catalog.splits.items() if normalize_recipe(split) != normalize_recipe(split, package)}
+    return {
+        key
+        for key, split in catalog.splits.items()
+        if normalize_recipe(split, before) != normalize_recipe(split, after)
+    }
 
 
 def test_a_catalog_entry_reaches_its_source(world: World):
@@ -68,6 +73,10 @@ def test_an_adapter_reaches_the_splits_that_use_it(catalog: Catalog, tmp_path: P
         "alpha/low",
         "alpha/high",
     }
+
+
+def test_a_template_reaches_the_splits_rendered_with_it(catalog: Catalog, tmp_path: Path):
+    assert _changed_by_code(catalog, tmp_path, "harmony/templates/harmony_1.py", "\nMORE = 1\n") == {"beta/chat"}
 
 
 def test_shared_code_reaches_every_split(catalog: Catalog, tmp_path: Path):

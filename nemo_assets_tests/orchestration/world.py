@@ -30,7 +30,8 @@ ALPHA = {
 }  # fmt: skip
 BETA = {
     "repo": "org/beta", "title": "Beta", "order": 2, "adapter": "chat_messages", "template": "harmony-1",
-    "scope": "distilled", "domain": "chat_if", "identity": "uuid", "license": "cc-by-4.0", "splits": {"chat": {"files": ["data/chat.jsonl"]}},
+    "scope": "distilled", "domain": "chat_if", "identity": "uuid", "license": "cc-by-4.0",
+    "splits": {"chat": {"files": ["data/chat.jsonl"]}},
 }  # fmt: skip
 RENDERED = {
     "repo": "org/rendered", "title": "Rendered", "order": 3, "adapter": "rendered_text", "template": "as-published",

@@ -17,6 +17,7 @@ from nemo_assets.stages.deduped import dedupe
 from nemo_assets.stages.duplicates import find_duplicates
 from nemo_assets.stages.ledger import write_ledger
 from nemo_assets.stages.normalized import normalize
+from nemo_assets.stages.plan import CHAIN
 from nemo_assets.stages.pools import build_pools
 from nemo_assets.stages.published import publish
 from nemo_assets.stages.raw import fetch_split
@@ -25,8 +26,9 @@ from nemo_assets.stages.signatures import sign
 from nemo_assets.storage import Manifest, Stage, Store
 
 
-def make(stage: Stage, partition: str, settings: Settings) -> Manifest:
+def make(name: str, partition: str, settings: Settings) -> Manifest:
     """One partition of one stage, as its asset would make it."""
+    stage = Stage(name)
     store, catalog = settings.store, settings.catalog
     if stage is Stage.DUPLICATES:
         return find_duplicates(partition, catalog, store)
@@ -53,18 +55,18 @@ def make(stage: Stage, partition: str, settings: Settings) -> Manifest:
             raise ValueError(stage)
 
 
-def make_chain(settings: Settings, until: Stage, partitions: Iterable[str] | None = None) -> list[tuple[Stage, str]]:
+def make_chain(settings: Settings, until: Stage, partitions: Iterable[str] | None = None) -> list[tuple[str, str]]:
     """Bring these splits (all of the catalog, if none is named) up to `until`; what had to be made, in order."""
-    made: list[tuple[Stage, str]] = []
+    made: list[tuple[str, str]] = []
 
-    def materialize(keys: Sequence[tuple[Stage, str | None]]) -> None:
+    def materialize(keys: Sequence[tuple[str, str | None]]) -> None:
         for stage, partition in keys:
             assert partition is not None
             make(stage, partition, settings)
             made.append((stage, partition))
 
     splits = [settings.catalog.split(key) for key in partitions or settings.catalog.splits]
-    for _ in run_chain(splits, settings, until, materialize):
+    for _ in run_chain(splits, settings, CHAIN[: CHAIN.index(until) + 1], materialize):
         pass
     return made
 

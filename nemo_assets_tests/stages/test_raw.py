@@ -92,10 +92,26 @@ def test_a_file_that_the_source_lacks_is_told_with_what_it_has(own_source: Setti
 def test_parquet_that_is_none_is_named_and_nothing_is_made_current(own_source: Settings) -> None:
     parquet_files(own_source)[1].write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     make(Stage.RAW, PARQUET, own_source)
-    with pytest.raises(UserError, match=r"data/medium-00001-of-00002\.parquet.*cannot be read as Parquet.*Fetch it again"):
+    clear = r"^radna0/\S*/data/medium-00001-of-00002\.parquet: cannot be read as Parquet \(.*\)\. Fetch it again or repair it"
+    with pytest.raises(UserError, match=clear):
         make(Stage.NORMALIZED, PARQUET, own_source)
     assert own_source.store.find(Stage.NORMALIZED, PARQUET) is None
-    with pytest.raises(UserError, match=r"medium-00001-of-00002\.parquet: cannot be read as Parquet"):
+    sampled = own_source.sampled(20)
+    with pytest.raises(UserError, match=clear):
+        make(Stage.RAW, PARQUET, sampled)
+    assert sampled.store.find(Stage.RAW, PARQUET) is None
+
+
+def test_parquet_with_damaged_pages_is_named(own_source: Settings) -> None:
+    """The footer is whole, so that the damage shows only when the rows are read."""
+    _, two = parquet_files(own_source)
+    content = bytearray(two.read_bytes())
+    content[4:200] = bytes(196)
+    two.write_bytes(content)
+    make(Stage.RAW, PARQUET, own_source)
+    with pytest.raises(UserError, match=r"^radna0/\S*/data/medium-00001-of-00002\.parquet: cannot be read as Parquet"):
+        make(Stage.NORMALIZED, PARQUET, own_source)
+    with pytest.raises(UserError, match=r"^radna0/\S*/data/medium-00001-of-00002\.parquet: cannot be read as Parquet"):
         make(Stage.RAW, PARQUET, own_source.sampled(20))
 
 
@@ -145,7 +161,7 @@ def test_a_sample_is_not_cut_at_a_row_group(own_source: Settings) -> None:
 def test_a_sample_of_a_large_file_on_a_hub_reads_its_head_alone(hub_server: RunningHub, settings: Settings) -> None:
     path = "data/tool_calling.jsonl"
     content = (HUB / LINES_REPO / path).read_bytes()
-    padded = content + (content.splitlines(keepends=True)[1] * 4_000)
+    padded = content + (content.splitlines(keepends=True)[1] * 6_000)
     assert len(padded) > 10 << 20  # so that the Hub keeps it as a large file
     hub_server.store.seed(LINES_REPO, {path: padded})
     sampled = replace(settings, source_dir=None, endpoint=hub_server.endpoint, token=hub_server.token).sampled(5)

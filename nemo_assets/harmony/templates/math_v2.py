@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from nemo_assets.harmony.contents import system_content
-from nemo_assets.harmony.conversation import PYTHON_TOOLS, UNNAMED_TOOL, Conversation, Turn, canonical_json, interpreter_code
+from nemo_assets.harmony.conversation import (
+    PYTHON_TOOLS,
+    UNNAMED_TOOL,
+    Conversation,
+    Turn,
+    canonical_json,
+    interpreter_code,
+)
 from nemo_assets.harmony.messages import Message
 from nemo_assets.harmony.template import Template
 

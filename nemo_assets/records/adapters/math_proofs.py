@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,10 @@ from nemo_assets.harmony import Turn
 from nemo_assets.records.draft import Draft
 from nemo_assets.records.messages import as_text, is_blank, turns_of
 from nemo_assets.records.parsing import parse_json_text
+
+# At the start of a line, because comments speak of theorems too; a binder may follow the name without a blank.
+_theorem = re.compile(r"^\s*theorem\s+([^\s:(\[{⦃]+)", re.MULTILINE).search
+_lemma = re.compile(r"^\s*lemma\s+([^\s:(\[{⦃]+)", re.MULTILINE).search
 
 
 def adapt(record: Mapping[str, Any], split: Split) -> Draft:
@@ -48,8 +53,5 @@ def _statement_turns(record: Mapping[str, Any]) -> tuple[Turn, ...]:
 
 def _theorem_name(statement: str) -> str | None:
     """`problem_<number>` of the Lean theorem, which all records of a problem share."""
-    for keyword in ("theorem ", "lemma "):
-        _, found, rest = statement.partition(keyword)
-        if found:
-            return rest.split(maxsplit=1)[0].rstrip(":(") or None if rest.strip() else None
-    return None
+    named = _theorem(statement) or _lemma(statement)
+    return named[1] if named else None
