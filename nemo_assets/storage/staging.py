@@ -110,16 +110,33 @@ def write_durably(path: Path, data: bytes) -> None:
         raise explained(error, path) from error
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it; raises UserError where the user's settings leave no room for it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explained(error, path) from error
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+
+
 def explained(error: OSError, path: Path) -> Exception:
-    """A full or read-only disk is the user's to mend; any other OSError stays what it is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    """What the user can mend is told in one line: a full disk, a place not to be written. Other errors stay as they are."""
+    if error.errno in _FULL:
         return UserError(
-            f"{path}: the disk is full. Free space there or set NEMO_DATA_DIR to a larger disk; "
-            "finished parts are kept."
+            f"{path}: the disk is full. Free space there or set NEMO_DATA_DIR to a larger disk; finished parts are kept."
         )
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+    if error.errno == errno.EFBIG:
         return UserError(
-            f"{path}: cannot be written ({os.strerror(error.errno)}). Set NEMO_DATA_DIR to a directory you own."
+            f"{path}: the file became larger than its disk or `ulimit -f` allows. "
+            "Raise the limit or set NEMO_DATA_DIR to another disk; finished parts are kept."
+        )
+    if error.errno in _NOT_WRITABLE:
+        return UserError(
+            f"{path}: cannot be written ({os.strerror(error.errno)}). "
+            "Set NEMO_DATA_DIR, or the folder you named, to a directory you own."
         )
     return error
 

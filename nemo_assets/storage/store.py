@@ -11,7 +11,7 @@ import msgspec
 from nemo_assets.errors import UserError
 from nemo_assets.storage.layout import Stage
 from nemo_assets.storage.manifest import Basis, Manifest, Part
-from nemo_assets.storage.staging import Staging, write_durably
+from nemo_assets.storage.staging import Staging, make_directory, write_durably
 
 
 class Store:
@@ -38,13 +38,15 @@ class Store:
     def find(self, stage: Stage, partition: str) -> Manifest | None:
         """The current manifest of a partition, or None if it was never made."""
         path = self.directory(stage, partition) / "manifest.json"
+        return self._read(path) if path.exists() else None
+
+    def _read(self, path: Path) -> Manifest:
         try:
             return msgspec.json.decode(path.read_bytes(), type=Manifest)
-        except FileNotFoundError:
-            return None
         except msgspec.MsgspecError as error:
+            stage, _, partition = path.parent.relative_to(self.root).as_posix().partition("/")
             raise UserError(
-                f"{path}: not a manifest ({error}). Delete it and materialise {stage} {partition} again."
+                f"{path}: not a manifest ({error}). Delete it and materialise {stage} of {partition} again."
             ) from None
 
     def current(self, stage: Stage, partition: str) -> Manifest:
@@ -71,13 +73,13 @@ class Store:
         """A new version in the making. Only `Staging.commit` makes it current; an error inside leaves the old one."""
         version = basis.version(stage, partition)
         directory = self.directory(stage, partition) / version
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         yield Staging(self.root, stage, partition, version, basis, directory)
 
     def write_manifest(self, manifest: Manifest) -> Manifest:
         """Make a manifest current, atomically."""
         directory = self.root / manifest.stage / manifest.partition
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         write_durably(
             directory / "manifest.json", msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
         )
@@ -87,4 +89,4 @@ class Store:
         """Every current manifest, stages in chain order, partitions sorted."""
         for each in [stage] if stage else list(Stage):
             for path in sorted((self.root / each).glob("**/manifest.json")):
-                yield msgspec.json.decode(path.read_bytes(), type=Manifest)
+                yield self._read(path)
