@@ -337,13 +337,15 @@ def _run(settings: Settings, splits: list[Split], stages: Sequence[Stage]) -> No
     import dagster as dg
 
     from nemo_assets.chain import run_chain
+    from nemo_assets.definitions import build_defs
     from nemo_assets.orchestration.instance import open_instance
     from nemo_assets.orchestration.launch import materialize
 
     sampled = settings.sample_records is not None
     made, current = 0, Counter[str]()
     with dg.DagsterInstance.ephemeral() if sampled else open_instance(settings) as instance:
-        launch = functools.partial(materialize, settings=settings, instance=instance)
+        definitions = build_defs(catalog=settings.catalog)
+        launch = functools.partial(materialize, settings=settings, instance=instance, definitions=definitions)
         for step in run_chain(splits, settings, stages, launch):
             made += len(step.made)
             current.update(step.current)

@@ -6,6 +6,8 @@ Every builder gives a plain record of its source; keyword arguments replace or a
 import json
 from typing import Any
 
+import msgspec
+
 from nemo_assets.catalog import Catalog, load_catalog
 from nemo_assets.errors import Rejected
 from nemo_assets.records.adapters import load_adapter
@@ -97,6 +99,12 @@ def chat(**fields: Any) -> Record:
 
 def rendered(text: str) -> Record:
     return {"text": text}
+
+
+def with_source(slug: str, **fields: object) -> Catalog:
+    """The catalog with other fields in the entry of one source."""
+    sources = CATALOG.sources | {slug: msgspec.structs.replace(CATALOG.sources[slug], **fields)}
+    return msgspec.structs.replace(CATALOG, sources=sources)
 
 
 def normalize_one(

@@ -9,6 +9,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from nemo_assets.sample import HUB
@@ -43,6 +44,17 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = Settings(data_dir=tmp_path_factory.mktemp("sample") / "data", source_dir=HUB, scorer="local", workers=1)
     make_chain(settings, until=Stage.POOLS)
     return settings
+
+
+@pytest.fixture(scope="session")
+def tiny_student(sample: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has seen a few of the sample's rows: good for nothing but being run."""
+    for extra in ("torch", "transformers"):
+        pytest.importorskip(extra, reason="local scoring needs it: pip install -e '.[score]'")
+    from nemo_assets.scoring.demo_student import train_demo_student
+
+    paths = sample.store.paths(sample.store.current(Stage.DEDUPED, "nemotron-math-v2/low"))
+    return train_demo_student(pl.read_parquet(paths, columns=["text"])["text"].to_list(), tmp_path_factory.mktemp("models") / "tiny", steps=3)
 
 
 @pytest.fixture

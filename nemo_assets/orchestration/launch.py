@@ -12,7 +12,6 @@ from operator import itemgetter
 
 import dagster as dg
 
-from nemo_assets.definitions import build_defs
 from nemo_assets.orchestration.external import Glance, is_news, recipe_event
 from nemo_assets.orchestration.resources import config_of
 from nemo_assets.settings import Settings
@@ -21,14 +20,16 @@ Key = tuple[str, str | None]
 """Name of an asset and its partition, None for an asset without partitions."""
 
 
-def materialize(keys: Sequence[Key], settings: Settings, instance: dg.DagsterInstance) -> None:
-    """Make these assets, in order; neighbours of the same partition share a run.
+def materialize(
+    keys: Sequence[Key], settings: Settings, instance: dg.DagsterInstance, definitions: dg.Definitions
+) -> None:
+    """Make these assets of `definitions`, in order; neighbours of the same partition share a run.
 
     Raises:
         UserError, ConservationError: what a stage raised, unchanged. Later keys are not run.
     """
     report_external(keys, settings, instance)
-    job = build_defs(catalog=settings.catalog).resolve_implicit_global_asset_job_def()
+    job = definitions.resolve_implicit_global_asset_job_def()
     for partition, names in runs(keys):
         try:
             job.execute_in_process(
@@ -38,7 +39,8 @@ def materialize(keys: Sequence[Key], settings: Settings, instance: dg.DagsterIns
                 asset_selection=[dg.AssetKey(name) for name in names],
             )
         except dg.Failure as failure:
-            raise failure.__cause__ or failure from None
+            original = failure.__cause__ or failure
+            raise original from original.__cause__
 
 
 def runs(keys: Sequence[Key]) -> Iterator[tuple[str | None, list[str]]]:

@@ -23,18 +23,18 @@ def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult
     """Data version and metadata of what a stage has made current."""
     counters = manifest.counters
     metadata: Metadata = {
-        **_place(manifest, settings),
-        **_numbers(counters),
         **_funnel(counters),
         **_shares("pools", "pool", counters.get("pools", {}), counters.get("rows", 0)),
         **_shares("tags", "tag", counters.get("tags", {}), counters.get("rows", 0)),
         **_shares("configs", "config", counters.get("configs", {}), counters.get("rows", 0)),
         **_lengths(counters.get("length_bins", {})),
         **_join(counters),
-        **_source(manifest),
+        **_source(manifest, settings),
         **_splits(manifest.details.get("splits", ())),
         **_release(manifest),
         **_scores(counters.get("checkpoints", {})),
+        **_numbers(counters),
+        **_place(manifest, settings),
     }
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(manifest.data_version))
 
@@ -68,11 +68,12 @@ def _numbers(counters: Mapping[str, Any]) -> Metadata:
 
 
 def _funnel(counters: Mapping[str, Any]) -> Metadata:
-    """How the records ended: kept, rejected and removed by code, with their share."""
+    """How the records ended: kept (or turned into rows so far), rejected and removed by code, with their share."""
     records = counters.get("records")
     if records is None or "rejected" not in counters:
         return {}
-    lines = [("records", "", records), ("kept", "", counters.get("kept", counters.get("rows")))]
+    stays = "kept" if "kept" in counters else "rows"
+    lines = [("records", "", records), (stays, "", counters[stays])]
     for state in ("rejected", "removed"):
         lines += [(state, code, count) for code, count in counters.get(state, {}).items()]
     return {
@@ -108,8 +109,10 @@ def _join(counters: Mapping[str, Any]) -> Metadata:
     return {"correctness_joined": join["matched"], "correctness_join_rate": join["rate"]} if join else {}
 
 
-def _source(manifest: Manifest) -> Metadata:
-    """Of raw files: which, from which revision, and where a person can look at them."""
+def _source(manifest: Manifest, settings: Settings) -> Metadata:
+    """The dataset on the Hub; of raw files also which, from which revision, and where a person can look at them."""
+    if manifest.stage == "normalized" and settings.source_dir is None:
+        return {"source": dg.MetadataValue.url(f"{settings.endpoint}/datasets/{manifest.details['repo']}")}
     files = manifest.details.get("files")
     if manifest.stage != "raw" or not files:
         return {}

@@ -26,7 +26,14 @@ from nemo_assets.records.schema import DICTIONARY_COLUMNS, REJECTED_SCHEMA, ROW_
 from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
 from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
-from nemo_assets.storage.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, PartWriter, open_parquet, parquet_errors, write_part
+from nemo_assets.storage.parquet import (
+    ROW_GROUP_BYTES,
+    ROW_GROUP_ROWS,
+    PartWriter,
+    open_parquet,
+    parquet_errors,
+    write_part,
+)
 
 # What a source's odd structure can raise in an adapter. Such a record is rejected with the error as evidence and
 # counted as `unexpected`; it never stops the split.

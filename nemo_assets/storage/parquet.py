@@ -29,10 +29,13 @@ class PartWriter:
     def __init__(self, path: Path, schema: pa.Schema, dictionary: Sequence[str] | bool = True) -> None:
         self.path, self.schema, self.rows = path, schema, 0
         self._aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        self._writer = pq.ParquetWriter(
-            self._aside, schema, compression="zstd", compression_level=3, write_page_index=True,
-            use_content_defined_chunking=True, use_dictionary=dictionary,
-        )  # fmt: skip
+        try:
+            self._writer = pq.ParquetWriter(
+                self._aside, schema, compression="zstd", compression_level=3, write_page_index=True,
+                use_content_defined_chunking=True, use_dictionary=dictionary,
+            )  # fmt: skip
+        except OSError as error:
+            raise explained(error, path) from error
 
     def write(self, table: pa.Table) -> None:
         """Append rows; they are cut into row groups of bounded size."""

@@ -30,7 +30,7 @@ def test_a_split_runs_from_its_source_to_pools(world: World):
     assert (normalized["records"], normalized["dagster/row_count"], normalized["rejected"]) == (3, 2, 1)
     assert [record.data for record in normalized["funnel"].records] == [
         {"state": "records", "code": "", "records": 3, "share": "100.0 %"},
-        {"state": "kept", "code": "", "records": 2, "share": "66.7 %"},
+        {"state": "rows", "code": "", "records": 2, "share": "66.7 %"},
         {"state": "rejected", "code": "unparseable", "records": 1, "share": "33.3 %"},
     ]
     ledger = _metadata(last, "ledger")

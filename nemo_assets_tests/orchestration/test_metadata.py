@@ -21,7 +21,9 @@ def _shown(tmp_path: Path, stage: str, **content: object) -> dict[str, object]:
 def test_the_widest_histogram_of_lengths_is_still_shown_in_place(tmp_path: Path):
     bins = {"0": 7, **{str(1 << power): 40_000 - power for power in range(6, 18)}}
 
-    shown = _shown(tmp_path, "normalized", counters={"rows": 1, "length_bins": bins})["lengths"]
+    shown = _shown(tmp_path, "normalized", counters={"rows": 1, "length_bins": bins}, details={"repo": "org/a"})[
+        "lengths"
+    ]
 
     assert isinstance(shown, dg.MarkdownMetadataValue)
     assert len(shown.md_str) < 1000  # the UI hides longer Markdown behind a link

@@ -35,7 +35,11 @@ def test_each_condition_has_its_column_and_an_effort_takes_the_better_of_its_two
         "_medium": 0.5, "_medium_no_tool": 0.5, "_medium_with_tool": 0.375,
         "_high": 0.75, "_high_no_tool": 0.625, "_high_with_tool": 0.75,
     }  # fmt: skip
-    assert (row["meta_eval_best_setting"], row["meta_pass_k"], row["meta_correct_count"]) == ("reason_high_with_tool", 8, 6)
+    assert (row["meta_eval_best_setting"], row["meta_pass_k"], row["meta_correct_count"]) == (
+        "reason_high_with_tool",
+        8,
+        6,
+    )
 
 
 def test_wilson_bound_uses_all_conditions_of_the_problem():
@@ -62,7 +66,9 @@ def test_wilson_bound_lies_between_nothing_and_the_share_and_grows_with_passes(c
 
 def test_of_equally_good_conditions_the_first_declared_one_is_named():
     # Order: low, medium, high, and without tool before with tool; the order in the file does not matter.
-    row = evaluated({"reason_high_no_tool": block(4), "reason_medium_with_tool": block(4), "reason_medium_no_tool": block(4)})
+    row = evaluated(
+        {"reason_high_no_tool": block(4), "reason_medium_with_tool": block(4), "reason_medium_no_tool": block(4)}
+    )
     assert row["meta_eval_best_setting"] == "reason_medium_no_tool"
     unknown = evaluated({"another_b": block(4), "another_a": block(4), "reason_high_with_tool": block(4)})
     assert unknown["meta_eval_best_setting"] == "reason_high_with_tool"
@@ -75,7 +81,9 @@ def test_a_count_other_than_eight_weighs_by_its_attempts():
 
 
 def test_an_accuracy_that_is_no_number_is_none_and_the_others_count():
-    line = json.dumps(math_v2(metadata={"reason_high_no_tool": block(4, 8, float("nan")), "reason_low_no_tool": block(2)}))
+    line = json.dumps(
+        math_v2(metadata={"reason_high_no_tool": block(4, 8, float("nan")), "reason_low_no_tool": block(2)})
+    )
     row = normalize_one(line.encode(), MATH)  # the line says NaN
     assert row["meta_correctness"] == 0.25
     assert row["meta_correctness_high"] is row["meta_correctness_own"] is None
@@ -88,12 +96,19 @@ def test_an_accuracy_that_is_no_number_is_none_and_the_others_count():
 def test_no_evaluation_leaves_every_column_null(metadata):
     row = evaluated(metadata)
     assert {name for name in row if name.startswith("meta_correct") and row[name] is not None} == set()
-    assert row["meta_row_verified"] is row["meta_pass_k"] is row["meta_eval_best_setting"] is row["meta_eval_json"] is None
+    assert (
+        row["meta_row_verified"] is row["meta_pass_k"] is row["meta_eval_best_setting"] is row["meta_eval_json"] is None
+    )
 
 
 def test_missing_null_and_odd_blocks_are_passed_over():
     row = evaluated(
-        {"reason_low_no_tool": None, "reason_medium_no_tool": {}, "reason_high_no_tool": "8/8", "reason_high_with_tool": block(4)}
+        {
+            "reason_low_no_tool": None,
+            "reason_medium_no_tool": {},
+            "reason_high_no_tool": "8/8",
+            "reason_high_with_tool": block(4),
+        }
     )
     assert row["meta_correctness"] == row["meta_correctness_high"] == row["meta_correctness_high_with_tool"] == 0.5
     assert row["meta_correctness_low"] is row["meta_correctness_medium"] is row["meta_correctness_high_no_tool"] is None

@@ -53,9 +53,7 @@ SCIENCE_TEXT = (
     "<|start|>assistant<|channel|>final<|message|>The answer is (C).<|return|>"
 )
 AGENTIC_TEXT = (
-    SYSTEM.format(
-        effort="medium", functions="\nCalls to these tools must go to the commentary channel: 'functions'."
-    )
+    SYSTEM.format(effort="medium", functions="\nCalls to these tools must go to the commentary channel: 'functions'.")
     + "<|start|>developer<|message|># Tools\n\n## functions\n\nnamespace functions {\n\n// Runs weather.\n"
     "type weather = (_: {\ncity: string,\n}) => any;\n\n} // namespace functions<|end|>"
     "<|start|>user<|message|>Weather in Rome?<|end|>"
@@ -88,7 +86,9 @@ def content(*turns: tuple[str | None, str | None, str | None, str]) -> str:
 
 def spans(text: str) -> list[tuple[int, int]]:
     """The assistant bodies of a well-formed text, found without the project's parser."""
-    assistant = re.compile(r"<\|start\|>assistant(?:(?!<\|message\|>).)*<\|message\|>(.*?)<\|(?:end|call|return)\|>", re.S)
+    assistant = re.compile(
+        r"<\|start\|>assistant(?:(?!<\|message\|>).)*<\|message\|>(.*?)<\|(?:end|call|return)\|>", re.S
+    )
     return [found.span(1) for found in assistant.finditer(text)]
 
 

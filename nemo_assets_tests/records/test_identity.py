@@ -3,10 +3,8 @@
 import hashlib
 from dataclasses import replace
 
-import msgspec
 import pytest
 
-from nemo_assets.catalog import Catalog
 from nemo_assets.records.rows import SourceFileRef
 from nemo_assets_tests.building import (
     CATALOG,
@@ -25,13 +23,8 @@ from nemo_assets_tests.building import (
     science,
     tool_call,
     user,
+    with_source,
 )
-
-
-def with_source(slug: str, **fields: object) -> Catalog:
-    """The catalog with other fields in the entry of one source."""
-    sources = CATALOG.sources | {slug: msgspec.structs.replace(CATALOG.sources[slug], **fields)}
-    return msgspec.structs.replace(CATALOG, sources=sources)
 
 
 def test_a_uuid_that_names_the_row_is_its_id_and_content_stands_in_where_it_is_missing():
@@ -105,5 +98,9 @@ def test_a_record_uid_names_file_content_and_row():
     assert file.record_uid(12) == hashlib.blake2b(named.encode(), digest_size=16).digest()
     # Another revision with the same content of the file leaves the name as it is.
     assert replace(file, revision="2" * 40).record_uid(12) == file.record_uid(12)
-    others = {file.record_uid(1), replace(file, content_id="d" * 64).record_uid(12), replace(file, path="x").record_uid(12)}
+    others = {
+        file.record_uid(1),
+        replace(file, content_id="d" * 64).record_uid(12),
+        replace(file, path="x").record_uid(12),
+    }
     assert len(others | {file.record_uid(12)}) == 4

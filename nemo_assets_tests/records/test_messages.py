@@ -93,7 +93,9 @@ def test_arguments_that_are_no_json_are_refused_with_the_tool(broken):
     assert evidence["detail"]
 
 
-@pytest.mark.parametrize("odd", ["f", {}, {"function": None}, {"function": {"name": " "}}, {"function": {"name": 3}}, None])
+@pytest.mark.parametrize(
+    "odd", ["f", {}, {"function": None}, {"function": {"name": " "}}, {"function": {"name": 3}}, None]
+)
 def test_a_call_that_names_no_function_is_refused(odd):
     assert refusal([assistant("", None, tool_calls=[odd])]) == (
         "invalid_tool_schema",
@@ -132,7 +134,9 @@ def test_an_id_used_again_names_the_later_call():
 
 
 def test_consecutive_turns_of_one_role_stay_apart_and_an_empty_system_turn_stays():
-    assert turns({"role": "system", "content": ""}, user("a"), user("b"), assistant("c", None), assistant("d", None)) == [
+    assert turns(
+        {"role": "system", "content": ""}, user("a"), user("b"), assistant("c", None), assistant("d", None)
+    ) == [
         Turn("system", ""),
         Turn("user", "a"),
         Turn("user", "b"),
@@ -169,12 +173,17 @@ def test_messages_as_text_are_read_and_tagged(write):
     assert row == expected
 
 
-@pytest.mark.parametrize("messages", [None, [], {}, "", "[]", "null", "no list", "[1, ", "__import__('os')", 3, "[" * 50_000])
+@pytest.mark.parametrize(
+    "messages", [None, [], {}, "", "[]", "null", "no list", "[1, ", "__import__('os')", 3, "[" * 50_000]
+)
 def test_where_there_are_no_messages_the_record_is_refused(messages):
     assert refusal(messages)[0] == "no_messages"
 
 
-@pytest.mark.parametrize("message", [{"role": "robot"}, {"role": None}, {"content": "x"}, {"role": ["user"]}, {"role": "User"}, "x", None, []])
+@pytest.mark.parametrize(
+    "message",
+    [{"role": "robot"}, {"role": None}, {"content": "x"}, {"role": ["user"]}, {"role": "User"}, "x", None, []],
+)
 def test_a_message_without_a_usable_role_is_refused_with_its_place(message):
     code, evidence = refusal([user(), message])
     assert (code, evidence["reason"], evidence["message"]) == ("invalid_harmony", "unknown_role", 1)

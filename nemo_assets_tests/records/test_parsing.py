@@ -72,7 +72,14 @@ def test_a_broken_line_is_invalid_json_with_the_parser_s_words(line):
 
 @pytest.mark.parametrize(
     ("line", "name"),
-    [(b"[1]", "list"), (b"null", "NoneType"), (b'"x"', "str"), (b"12", "int"), (b"NaN", "NoneType"), (BOM + b"[]", "list")],
+    [
+        (b"[1]", "list"),
+        (b"null", "NoneType"),
+        (b'"x"', "str"),
+        (b"12", "int"),
+        (b"NaN", "NoneType"),
+        (BOM + b"[]", "list"),
+    ],
 )
 def test_json_that_is_no_object_is_named(line, name):
     assert refusal(line) == ("not_an_object", {"type": name})
@@ -128,9 +135,7 @@ def test_a_line_cut_inside_a_string_is_not_searched_again_from_every_quote():
 
 
 def test_a_thousand_levels_go_through_to_the_row():
-    deep = json.loads("[" * 999 + "]" * 999)
-    with deep_recursion():
-        line = json.dumps(science(extra=deep)).encode()
+    line = json.dumps(science(extra="DEEP")).encode().replace(b'"DEEP"', b"[" * 999 + b"]" * 999)
     row = normalize_one(line, MCQ)
     assert row["source_meta_json"].count("[") == 999 + 1  # and used_in
 
@@ -158,7 +163,9 @@ def damaged_lines(draw: st.DrawFn) -> bytes:
     line = draw(JSON_OBJECTS.map(lambda value: json.dumps(value).encode()))
     start = draw(st.integers(0, len(line)))
     end = draw(st.integers(start, min(start + 3, len(line))))
-    piece = draw(st.sampled_from([b"", b"0", b"-", b"e9", b".", b"1e999", b"NaN", b'"', b"\\", b"[", b"}", b" ", b"\xff", b"\t"]))
+    piece = draw(
+        st.sampled_from([b"", b"0", b"-", b"e9", b".", b"1e999", b"NaN", b'"', b"\\", b"[", b"}", b" ", b"\xff", b"\t"])
+    )
     return line[:start] + piece + line[end:]
 
 

@@ -1,0 +1,133 @@
+"""The bundled catalog, what a mistake in it says, and a source nobody wrote code for."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nemo_assets.catalog import CATALOG_DIR, load_catalog
+from nemo_assets.errors import UserError
+from nemo_assets_tests.building import CATALOG, normalize_one, science
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    shutil.copytree(CATALOG_DIR, tmp_path / "catalog")
+    return tmp_path / "catalog"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def test_seventeen_splits_in_precedence_order():
+    assert list(CATALOG.splits) == [
+        "nemotron-math-v2/low",
+        "nemotron-math-v2/medium",
+        "nemotron-math-v2/high_part00",
+        "nemotron-math-v2/high_part01",
+        "nemotron-math-v2/high_part02",
+        "nemotron-math-proofs-v1/lean",
+        "nemotron-science-v1/MCQ",
+        "nemotron-science-v1/RQA",
+        "nemotron-agentic-v1/interactive_agent",
+        "nemotron-agentic-v1/tool_calling",
+        "nemotron-instruction-following-chat-v1/chat_if",
+        "nemotron-instruction-following-chat-v1/structured_outputs",
+        "nemotron-math-v2-harmony-tools/low",
+        "nemotron-math-v2-harmony-tools/medium",
+        "nemotron-math-v2-harmony-tools/high_part00",
+        "nemotron-math-v2-harmony-tools/high_part01",
+        "nemotron-math-v2-harmony-tools/high_part02",
+    ]
+    assert [split.position for split in CATALOG.splits.values()] == list(range(17))
+    assert [key for key, split in CATALOG.splits.items() if split.key != key] == []
+
+
+def test_the_rendered_source_is_not_deduplicated_against_its_origin():
+    assert list(CATALOG.scopes) == ["distilled", "rendered"]
+    assert CATALOG.scopes["rendered"] == tuple(CATALOG.splits)[12:]
+    assert CATALOG.scopes["distilled"] == tuple(CATALOG.splits)[:12]
+
+
+def test_splits_and_sources_are_found_by_name_and_a_wrong_name_shows_the_right_ones():
+    assert CATALOG.split("nemotron-science-v1/RQA").entry.files == ("data/RQA.jsonl",)
+    assert CATALOG.source("nvidia/Nemotron-Math-v2") == CATALOG.source("nemotron-math-v2")
+    with pytest.raises(
+        UserError, match=r"^nemotron-science-v1/rqa: .* nemotron-science-v1/MCQ, nemotron-science-v1/RQA\.$"
+    ):
+        CATALOG.split("nemotron-science-v1/rqa")
+    with pytest.raises(UserError, match=r"^nowhere/x: .*nemotron-math-v2/low"):
+        CATALOG.split("nowhere/x")
+    with pytest.raises(UserError, match=r"^nvidia/Other: .*nemotron-math-v2"):
+        CATALOG.source("nvidia/Other")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("domain: science", "domain: science\ncolour: red", "unknown field `colour`"),
+        ("{files: [data/MCQ.jsonl]}", "{files: [data/MCQ.jsonl], efort: low}", "unknown field `efort`.*splits"),
+        ("domain: science\n", "", "missing required field `domain`"),
+        ("order: 30", "order: third", "Expected `int`, got `str`.*order"),
+        ("identity: uuid", "identity: row", "Invalid enum value 'row'.*identity"),
+        ("{files: [data/MCQ.jsonl]}", "{files: [data/MCQ.jsonl], effort: max}", "'max'.*effort"),
+        ("  MCQ:", "  M-CQ:", "split 'M-CQ' may hold letters, digits and underscores only"),
+        ("  MCQ:", "  Frühling:", "split 'Frühling'"),
+        ("[data/MCQ.jsonl]", "[]", "split 'MCQ' names no file"),
+        ("[data/MCQ.jsonl]", "data/MCQ.jsonl", "Expected `array`, got `str`.*files"),
+        ("nvidia/Nemotron-Science-v1", "Nemotron-Science-v1", "repo must read <org>/<name>, not 'Nemotron-Science-v1'"),
+        ("order: 30", "order: 30\ncorrectness_from: nemotron-math", "correctness_from names 'nemotron-math'"),
+        ("splits:", "splits: [", "while parsing"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_file_and_the_field(directory, old, new, says):
+    path = directory / "nemotron-science-v1.yaml"
+    edit(path, old, new)
+    with pytest.raises(UserError) as refused:
+        load_catalog(directory)
+    message = str(refused.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert re.search(says, message)
+
+
+@pytest.mark.parametrize("name", ["Candidates", "candidates chat", "../up", "rows", "tools", "ledger"])
+def test_a_pool_that_cannot_be_a_directory_is_refused(directory, name):
+    edit(directory / "policies" / "pools.yaml", "candidates_chat:", f'"{name}":')
+    with pytest.raises(UserError, match=re.escape(f"pools.yaml: {name!r} cannot name a pool")):
+        load_catalog(directory)
+
+
+def test_a_file_name_that_is_no_slug_is_refused(directory):
+    (directory / "nemotron-science-v1.yaml").rename(directory / "Nemotron_Science.yaml")
+    with pytest.raises(UserError, match=r"Nemotron_Science\.yaml: the file name is the dataset slug"):
+        load_catalog(directory)
+
+
+def test_a_missing_policy_and_an_empty_directory_are_named(directory, tmp_path):
+    (directory / "policies" / "pools.yaml").unlink()
+    with pytest.raises(UserError, match=r"policies/pools\.yaml: the catalog needs this file"):
+        load_catalog(directory)
+    with pytest.raises(UserError, match="holds no YAML file"):
+        load_catalog(tmp_path / "policies")
+
+
+def test_a_seventh_source_is_one_file(directory):
+    entry = (directory / "nemotron-science-v1.yaml").read_text()
+    entry = entry.replace("nvidia/Nemotron-Science-v1", "somebody/History").replace("order: 30", "order: 35")
+    entry = entry.replace("domain: science", "domain: history").replace("MCQ", "dates").replace("RQA", "wars")
+    (directory / "history.yaml").write_text(entry)
+    catalog = load_catalog(directory)
+    assert len(catalog.splits) == 19
+    assert catalog.split("nemotron-science-v1/RQA").position + 1 == catalog.split("history/dates").position
+    row = normalize_one(science(), "history/dates", catalog=catalog)
+    assert (row["dataset"], row["split"], row["meta_domain"], row["id"]) == (
+        "somebody/History",
+        "dates",
+        "history",
+        "science-1",
+    )
+    assert row["source_file"] == "data/dates.jsonl"
