@@ -53,8 +53,11 @@ def test_every_variable_is_read_and_an_empty_one_is_not_set(tmp_path):
     [
         ("NEMO_SCORER", "gpu", "set it to modal or local."),
         ("NEMO_PUBLIC", "yes", "set it to 1 or 0."),
-        *[(name, value, "set it to a whole number of 1 or more.")
-          for name in ("MAX_LENGTH", "BATCH_SIZE", "MAX_RECORDS", "NEMO_WORKERS") for value in ("0", "-1", "1.5", "x", " ")],
+        *[
+            (name, value, "set it to a whole number of 1 or more.")
+            for name in ("MAX_LENGTH", "BATCH_SIZE", "MAX_RECORDS", "NEMO_WORKERS")
+            for value in ("0", "-1", "1.5", "x", " ")
+        ],
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_one_line_that_says_what_it_may_be(name, value, says):

@@ -25,14 +25,14 @@ from nemo_assets_tests.building import (
 )
 
 SYSTEM = (
-    "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\nKnowledge cutoff: 2024-06\n\n"
-    "Reasoning: {effort}\n\n# Valid channels: analysis, commentary, final. "
+    "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\n"
+    "Knowledge cutoff: 2024-06\n\nReasoning: {effort}\n\n# Valid channels: analysis, commentary, final. "
     "Channel must be included for every message.{functions}<|end|>"
 )
 MATH_PROMPT = (
     SYSTEM.format(effort="high", functions="")
-    + "<|start|>developer<|message|># Instructions\n\nYou will solve the problem and return the final answer in \\boxed{}. "
-    "Do not guess the answer, unless specifically given permission to.<|end|>"
+    + "<|start|>developer<|message|># Instructions\n\nYou will solve the problem and return the final answer "
+    "in \\boxed{}. Do not guess the answer, unless specifically given permission to.<|end|>"
     "<|start|>user<|message|>What is 6 x 7?<|end|>"
 )
 MATH_TEXT = (
@@ -40,8 +40,8 @@ MATH_TEXT = (
     "<|start|>assistant<|channel|>final<|message|>\\boxed{42}<|return|>"
 )
 PROOF_TEXT = (
-    "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\nKnowledge cutoff: 2024-06\n\n"
-    "# Task: Convert the user's math statement into Lean 4.<|end|>"
+    "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\n"
+    "Knowledge cutoff: 2024-06\n\n# Task: Convert the user's math statement into Lean 4.<|end|>"
     "<|start|>developer<|message|># Instructions\n\nConvert the math problem into a Lean 4 theorem statement. "
     "Return Lean code only.<|end|><|start|>user<|message|>Prove that one is one.<|end|>"
     "<|start|>assistant<|channel|>final<|message|>"
@@ -112,7 +112,7 @@ def row(dataset: str, split: str, file: str, text: str, **columns: Any) -> dict[
         "meta_expected_answer", "meta_problem_id", "meta_reasoning", "meta_capability_target", "source_uuid",
         "source_license", "source_data_source", "source_changed_answer_to_majority", "source_tools_id",
     ]  # fmt: skip
-    return {name: None for name in unknown} | {
+    return dict.fromkeys(unknown) | {
         "dataset": dataset,
         "subset": "default",
         "split": split,

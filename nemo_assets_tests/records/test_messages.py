@@ -8,9 +8,18 @@ import pytest
 from nemo_assets.errors import Rejected
 from nemo_assets.harmony import Turn
 from nemo_assets.records.messages import turns_of
-from nemo_assets_tests.building import MATH, MCQ, TOOL_CALLING, agentic, assistant, math_v2, normalize_one, science
+from nemo_assets_tests.building import (
+    MATH,
+    MCQ,
+    TOOL_CALLING,
+    agentic,
+    assistant,
+    math_v2,
+    normalize_one,
+    science,
+    user,
+)
 from nemo_assets_tests.building import tool_call as call
-from nemo_assets_tests.building import user
 
 
 def turns(*messages: Any) -> list[Turn]:
