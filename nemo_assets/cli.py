@@ -5,10 +5,12 @@ Belongs here: options, and how answers are shown. Does not: any work (`stages`, 
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
 import json
 import os
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ from nemo_assets.catalog import Split
 from nemo_assets.errors import ConservationError, UserError
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Stage
+from nemo_assets.storage.staging import explained
 from nemo_assets.terminal import Bars, err, grouped_table, out, table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -34,6 +37,8 @@ Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="Slug or r
 Splits = Annotated[
     list[str] | None, typer.Option("--split", help="A split as <dataset-slug>/<split>; may be repeated.")
 ]
+
+_SQLITE_FAULTS = {"SQLITE_FULL": errno.ENOSPC, "SQLITE_READONLY": errno.EROFS, "SQLITE_CANTOPEN": errno.EACCES}
 
 
 def main() -> None:
@@ -52,10 +57,27 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader, such as `head`, has seen enough
     except Exception as error:
-        if not hasattr(error, "exit_code"):
+        if hasattr(error, "exit_code"):  # a usage error of the option parser
+            error.show()  # type: ignore[attr-defined]
+        elif (told := _disk_fault(error)) is not None:
+            err.print(told, markup=False, soft_wrap=True)
+        else:
             raise
-        error.show()  # type: ignore[attr-defined]  # a usage error of the option parser
         sys.exit(2)
+
+
+def _disk_fault(error: BaseException | None) -> str | None:
+    """One line for a full or unusable disk, where a library met it that has its own error for it, or none of our code."""
+    while error is not None:
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorname in _SQLITE_FAULTS:
+            error = OSError(
+                _SQLITE_FAULTS[error.sqlite_errorname], str(error), str(Settings.from_environment().data_dir)
+            )
+        if isinstance(error, OSError):
+            told = explained(error, Path(error.filename or "a file being written"))
+            return None if told is None else str(told)
+        error = error.__cause__
+    return None
 
 
 @app.command()

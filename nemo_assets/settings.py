@@ -59,15 +59,15 @@ class Settings:
         demo` writes one, so that whoever opens its data reads the sample and not the Hub.
         """
         given = os.environ if environment is None else environment
-        data_dir = Path(given.get("NEMO_DATA_DIR") or ".data").absolute()
+        data_dir = _directory(given, "NEMO_DATA_DIR") or Path(".data").absolute()
         env = {**_defaults_of(data_dir), **given}
         scorer = env.get("NEMO_SCORER") or "modal"
         if scorer not in ("modal", "local"):
             raise UserError(f"NEMO_SCORER={scorer}: set it to modal or local.")
         return cls(
             data_dir=data_dir,
-            source_dir=Path(env["NEMO_SOURCE_DIR"]).absolute() if env.get("NEMO_SOURCE_DIR") else None,
-            publish_to=env.get("NEMO_PUBLISH_TO") or None,
+            source_dir=_directory(env, "NEMO_SOURCE_DIR"),
+            publish_to=_destination(env.get("NEMO_PUBLISH_TO")),
             public=_flag(env, "NEMO_PUBLIC"),
             scorer=scorer,  # type: ignore[arg-type]  # checked above
             model_name=env.get("MODEL_NAME") or None,
@@ -79,7 +79,7 @@ class Settings:
             endpoint=env.get("HF_ENDPOINT") or DEFAULT_ENDPOINT,
             token=env.get("HF_TOKEN") or None,
             workers=_positive(env, "NEMO_WORKERS", os.cpu_count() or 1),
-            catalog_dir=Path(env["NEMO_CATALOG_DIR"]).absolute() if env.get("NEMO_CATALOG_DIR") else CATALOG_DIR,
+            catalog_dir=_directory(env, "NEMO_CATALOG_DIR") or CATALOG_DIR,
         )
 
     def sampled(self, records: int) -> Settings:
@@ -146,6 +146,27 @@ def _catalog(directory: Path) -> Catalog:
     if directory not in _catalogs:
         _catalogs[directory] = load_catalog(directory)
     return _catalogs[directory]
+
+
+def _destination(value: str | None) -> str | None:
+    """`hf://<org>` as it is, a directory as an absolute path."""
+    if not value:
+        return None
+    if not value.startswith("hf://"):
+        return str(Path(value).absolute())
+    if not value.removeprefix("hf://").strip("/") or "/" in value.removeprefix("hf://").strip("/"):
+        raise UserError(f"NEMO_PUBLISH_TO={value}: set it to hf://<org>, without a repo name, or to a directory.")
+    return value
+
+
+def _directory(env: Mapping[str, str], name: str) -> Path | None:
+    """A local directory; a URL made into a path would name a directory `s3:` right here."""
+    value = env.get(name)
+    if not value:
+        return None
+    if "://" in value:
+        raise UserError(f"{name}={value}: set it to a local directory; object stores are not supported.")
+    return Path(value).absolute()
 
 
 def _positive(env: Mapping[str, str], name: str, default: int) -> int:

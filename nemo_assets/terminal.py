@@ -54,13 +54,14 @@ class Bars:
         """A bar for `total` units; shown only while the block runs and only on a terminal."""
         progress = self._bytes if unit == "B" else self._counts
         task = progress.add_task(label, total=total, unit=unit)
-        progress.start()
+        if err.is_terminal:
+            progress.start()
         try:
             yield _Bar(progress, task)
         finally:
             progress.remove_task(task)
-            if not progress.tasks:
-                progress.stop()
+            if err.is_terminal and not progress.tasks:
+                progress.stop()  # elsewhere it would leave an empty line
 
 
 def grouped_table(

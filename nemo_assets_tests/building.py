@@ -55,7 +55,8 @@ def math_v2(**fields: Any) -> Record:
 def proofs(**fields: Any) -> Record:
     return {
         "problem": "Prove that one is one.", "source": "aops",
-        "formal_statement": "theorem problem_7 : 1 = 1 := by sorry", "lean_header": "import Mathlib", "url": None, "messages": [], "uuid": "proof-1", "used_in": [], "tools": [],
+        "formal_statement": "theorem problem_7 : 1 = 1 := by sorry",
+        "lean_header": "import Mathlib", "url": None, "messages": [], "uuid": "proof-1", "used_in": [], "tools": [],
         "license": "cc-by-4.0",
     } | fields  # fmt: skip
 

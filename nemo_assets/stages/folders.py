@@ -62,7 +62,7 @@ def normalize_folder(
         manifest = normalize(split, store, settings.workers, keep=keep)
         shards[split.name] = _copy_shards(split, store, manifest, out_dir, hf_layout)
         _write_tools_catalog(split, store, manifest, out_dir)
-        rejected = pl.concat([pl.read_parquet(path) for path in store.paths(manifest, "rejected")])
+        rejected = scan(store.paths(manifest, "rejected"), REJECTED_SCHEMA).collect()
         (out_dir / "rejected").mkdir(exist_ok=True)
         write_part(out_dir / "rejected" / f"{split.name}.parquet", rejected.to_arrow())
         summary[split.name] = {key: manifest.counters[key] for key in ("records", "rows", "rejected", "tags")}
@@ -237,7 +237,7 @@ def parquet_files(folder: Path) -> list[Path]:
 
 
 def _schema_of(file: Path) -> pa.Schema:
-    schema = pq.read_schema(file)
+    schema = open_parquet(file).schema_arrow
     missing = [name for name in ROW_SCHEMA.names if name not in schema.names]
     if missing:
         raise UserError(
@@ -247,14 +247,14 @@ def _schema_of(file: Path) -> pa.Schema:
 
 
 def _inputs_of(file: Path, rows: int | None) -> pa.Table:
-    missing = [name for name in INPUT_SCHEMA.names if name not in pq.read_schema(file).names]
+    missing = [name for name in INPUT_SCHEMA.names if name not in open_parquet(file).schema_arrow.names]
     if missing:
         raise UserError(
             f"{file}: cannot be scored, column {missing[0]} is missing. It needs {', '.join(INPUT_SCHEMA.names)}."
         )
-    return (
-        pl.scan_parquet(file).select(INPUT_SCHEMA.names).head(rows or 1 << 62).collect().to_arrow().cast(INPUT_SCHEMA)
-    )
+    inputs = pl.scan_parquet(file).select(INPUT_SCHEMA.names)
+    wanted = inputs if rows is None else inputs.head(rows)
+    return wanted.collect().to_arrow().cast(INPUT_SCHEMA)
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -7,6 +7,7 @@ Does not: what a row looks like (`records`), how text is rendered (`harmony`), D
 from __future__ import annotations
 
 import functools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from nemo_assets.errors import ConservationError, Rejected
 from nemo_assets.harmony import canonical_json
 from nemo_assets.records.adapters import Adapter, load_adapter
 from nemo_assets.records.parsing import deep_recursion, parse_record
-from nemo_assets.records.recipe import normalize_recipe
+from nemo_assets.records.recipe import code_digest, normalize_recipe
 from nemo_assets.records.rows import Row, SourceFileRef, row_of
 from nemo_assets.records.schema import DICTIONARY_COLUMNS, REJECTED_SCHEMA, ROW_SCHEMA, TOOLS_SCHEMA
 from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
@@ -37,7 +38,7 @@ from nemo_assets.storage.parquet import (
 
 # What a source's odd structure can raise in an adapter. Such a record is rejected with the error as evidence and
 # counted as `unexpected`; it never stops the split.
-STRUCTURE_ERRORS = (TypeError, ValueError, KeyError, AttributeError, IndexError, RecursionError)
+STRUCTURE_ERRORS = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def normalize_basis(
     """The raw bytes, where they were first seen, the recipe of the split and the cut into units."""
     revisions = digest([file["revision"] for file in raw.details["files"]])
     settings = {"recipe": normalize_recipe(split), "revisions": revisions, "unit_bytes": str(unit_bytes)}
+    settings["code"] = code_digest(Path(__file__))
     if keep:
         settings["keep"] = ",".join(sorted(keep))
     return Basis({"raw": raw.data_version}, settings)
@@ -205,8 +207,7 @@ def _parquet_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
             with parquet_errors(name):
                 table = file.read_row_group(group)
             columns = {
-                field: _as_bytes(column)
-                for field, column in zip(file.schema_arrow.names, table.columns, strict=True)
+                field: _as_bytes(column) for field, column in zip(file.schema_arrow.names, table.columns, strict=True)
             }
             for values in zip(*(column.to_pylist() for column in columns.values()), strict=True):
                 read = functools.partial(_decoded, dict(zip(columns, values, strict=True)))
@@ -271,9 +272,20 @@ def _as_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _decoded(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     try:
-        return {name: v.decode() if isinstance(v, bytes) else v for name, v in values.items()}, []
+        record = {name: v.decode() if isinstance(v, bytes) else v for name, v in values.items()}
     except UnicodeDecodeError as error:
         raise Rejected("unparseable", reason="invalid_utf8", at_byte=error.start, detail=error.reason) from None
+    finite = _finite(record)
+    return finite, [] if finite == record else ["json:nonfinite_number"]
+
+
+def _finite(value: Any) -> Any:
+    """A Parquet value with null for every NaN and infinity, as JSON lines have it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list) else value
 
 
 def _counters(staging: Staging, extents: list[Extent], paths: list[str]) -> dict[str, Any]:

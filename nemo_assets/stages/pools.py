@@ -42,17 +42,20 @@ def _predicate(name: str, sql: str) -> pl.Expr:
         else "`requires` in nemo_assets/catalog/policies/pools.yaml"
     )
     try:
-        expression = pl.sql_expr(sql)
+        # In parentheses, because polars takes a second condition after a forgotten AND for an alias.
+        expression = pl.sql_expr(f"(\n{sql}\n)")
         unknown = sorted(set(expression.meta.root_names()) - set(ROW_SCHEMA.names))
         if unknown:
             raise UserError(f"{where}: there is no column {', '.join(unknown)}. See nemo_assets/records/schema.py.")
-        result = _no_rows().select(expression.alias("member")).dtypes[0]
+        member = _no_rows().select(expression.alias("member"))
     except PolarsError as error:
         raise UserError(
             f"{where}: {sql!r} is no predicate over the row columns ({str(error).splitlines()[0]})."
         ) from None
-    if result != pl.Boolean:
-        raise UserError(f"{where}: {sql!r} is {result}, not a condition.")
+    if member.dtypes[0] != pl.Boolean:
+        raise UserError(f"{where}: {sql!r} is {member.dtypes[0]}, not a condition.")
+    if member.height and expression.meta.root_names():  # no rows in, a row out: an aggregate
+        raise UserError(f"{where}: {sql!r} speaks of many rows at once, not of one.")
     return expression
 
 

@@ -20,7 +20,7 @@ from nemo_assets.hub.sources import Source, SourceFile
 from nemo_assets.storage import Basis, Manifest, Part, Stage, Store
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import open_parquet, parquet_errors
-from nemo_assets.storage.staging import sha256_of
+from nemo_assets.storage.staging import disk_told, make_directory, sha256_of
 
 
 class SplitFiles(NamedTuple):
@@ -126,7 +126,7 @@ def _fetch_heads(found: SplitFiles, source: Source, store: Store, records: int) 
         if records <= 0:
             return
         blob = store.root / Stage.RAW / "blobs" / f"{file.content_id}-head-{records}{Path(file.path).suffix}"
-        blob.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(blob.parent)
         with source.open(file, found.revision) as stream:
             if file.path.endswith(".parquet"):
                 taken = _copy_parquet_head(stream, blob, records, f"{source.repo_id}/{file.path}")
@@ -138,7 +138,8 @@ def _fetch_heads(found: SplitFiles, source: Source, store: Store, records: int) 
 
 def _copy_lines_head(stream: Iterable[bytes], blob: Path, records: int) -> int:
     lines = list(itertools.islice(stream, records))
-    blob.write_bytes(b"".join(lines))
+    with disk_told(blob):
+        blob.write_bytes(b"".join(lines))
     return len(lines)
 
 
@@ -147,5 +148,6 @@ def _copy_parquet_head(stream: BinaryIO, blob: Path, records: int, name: str) ->
         batches = file.iter_batches(batch_size=records)
         first = list(itertools.islice(batches, 1))
         table = pa.Table.from_batches(first, schema=file.schema_arrow).slice(0, records)
-    pq.write_table(table, blob)
+    with disk_told(blob):
+        pq.write_table(table, blob)
     return int(table.num_rows)

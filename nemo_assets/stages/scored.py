@@ -89,7 +89,9 @@ def _pinned(name: str, checkpoint: Checkpoint, settings: Settings) -> str | None
     if path.is_dir():
         return directory_revision(path)
     if checkpoint.model.startswith(("/", ".", "~")):
-        raise UserError(f"checkpoint {name}: the model directory {path} does not exist. Set MODEL_NAME to one that does.")
+        raise UserError(
+            f"checkpoint {name}: the model directory {path} does not exist. Set MODEL_NAME to one that does."
+        )
     if checkpoint.revision and re.fullmatch(r"[0-9a-f]{40}", checkpoint.revision):
         return checkpoint.revision
     return _hub_commit(name, checkpoint.model, checkpoint.revision or "main", settings.endpoint, settings.token)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nemo_assets.errors import UserError
-from nemo_assets.storage.staging import explained
+from nemo_assets.storage.staging import disk_told
 
 ROW_GROUP_BYTES = 96 << 20  # Arrow bytes; the Hub's viewer refuses row groups above ~286 MB and advises ~100 MB
 ROW_GROUP_ROWS = 4_000  # fewer than 4,096 rows, so that one page of one row can be read without much else
@@ -29,21 +29,17 @@ class PartWriter:
     def __init__(self, path: Path, schema: pa.Schema, dictionary: Sequence[str] | bool = True) -> None:
         self.path, self.schema, self.rows = path, schema, 0
         self._aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
+        with disk_told(path):
             self._writer = pq.ParquetWriter(
                 self._aside, schema, compression="zstd", compression_level=3, write_page_index=True,
                 use_content_defined_chunking=True, use_dictionary=dictionary,
             )  # fmt: skip
-        except OSError as error:
-            raise explained(error, path) from error
 
     def write(self, table: pa.Table) -> None:
         """Append rows; they are cut into row groups of bounded size."""
-        try:
+        with disk_told(self.path):
             for group in row_groups(table):
                 self._writer.write_table(group, row_group_size=max(1, group.num_rows))
-        except OSError as error:
-            raise explained(error, self.path) from error
         self.rows += table.num_rows
 
     def __enter__(self) -> PartWriter:
@@ -51,13 +47,12 @@ class PartWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._writer.close()
-            if kind is None:
-                with self._aside.open("rb") as file:
-                    os.fsync(file.fileno())
-                self._aside.replace(self.path)
-        except OSError as error:
-            raise explained(error, self.path) from error
+            with disk_told(self.path):
+                self._writer.close()
+                if kind is None:
+                    with self._aside.open("rb") as file:
+                        os.fsync(file.fileno())
+                    self._aside.replace(self.path)
         finally:
             self._aside.unlink(missing_ok=True)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,30 +101,40 @@ def write_durably(path: Path, data: bytes) -> None:
     """Replace a file by new content so that a kill leaves either the old or the new one."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
+        with disk_told(path):
+            with aside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+    finally:
         aside.unlink(missing_ok=True)
-        raise explained(error, path) from error
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and those above it; raises UserError where the user's settings leave no room for it."""
-    try:
+    """Make a directory and those above it; raises UserError where a disk or a setting is in the way."""
+    with disk_told(path):
         path.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def disk_told(path: Path) -> Iterator[None]:
+    """Turn what the user can mend about the disk below `path` into a UserError; every other error passes."""
+    try:
+        yield
     except OSError as error:
-        raise explained(error, path) from error
+        told = explained(error, path)
+        if told is None:
+            raise
+        raise told from error
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
-def explained(error: OSError, path: Path) -> Exception:
-    """What the user can mend is told in one line: a full disk, a place not to be written. Other errors stay as they are."""
+def explained(error: OSError, path: Path) -> UserError | None:
+    """One line for a full disk, a file beyond a limit, or a place that cannot be used; None for any other error."""
     if error.errno in _FULL:
         return UserError(
             f"{path}: the disk is full. Free space there or set NEMO_DATA_DIR to a larger disk; finished parts are kept."
@@ -135,10 +146,10 @@ def explained(error: OSError, path: Path) -> Exception:
         )
     if error.errno in _NOT_WRITABLE:
         return UserError(
-            f"{path}: cannot be written ({os.strerror(error.errno)}). "
+            f"{path}: cannot be used ({os.strerror(error.errno)}). "
             "Set NEMO_DATA_DIR, or the folder you named, to a directory you own."
         )
-    return error
+    return None
 
 
 def sha256_of(path: Path) -> str:

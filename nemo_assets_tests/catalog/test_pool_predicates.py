@@ -30,6 +30,8 @@ def pools_of(*rows: dict, policy: PoolPolicy = CATALOG.pool_policy) -> list[list
         ("stats_char_len + 1", "is Int64, not a condition"),
         ("text", "is String, not a condition"),
         ("meta_domain > 3", "is no predicate"),
+        ("quality_has_tool meta_row_verified", "is no predicate"),  # a forgotten AND
+        ("MAX(stats_char_len) > 3", "speaks of many rows at once"),
     ],
 )
 def test_a_predicate_that_cannot_be_evaluated_names_its_pool(predicate, says):

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemo_assets.dedup import SIGNATURE_SCHEMA, exact_duplicates, ids_made_unique, in_survivor_order, signatures_of
@@ -104,6 +104,7 @@ SIGNATURES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(SIGNATURES.flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))))
 def test_decisions_do_not_depend_on_the_order_of_the_rows(orders):
     results = []

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemo_assets.records.evaluation import wilson_lower_bound
@@ -56,6 +56,7 @@ def test_wilson_bound_by_hand():
     assert wilson_lower_bound(8, 8) == pytest.approx(8 / 11.8416)
 
 
+@settings(deadline=None)
 @given(count=st.integers(1, 10_000), share=st.floats(0, 1))
 def test_wilson_bound_lies_between_nothing_and_the_share_and_grows_with_passes(count, share):
     passed = int(share * count)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemo_assets.errors import Rejected
@@ -148,6 +148,7 @@ def test_integers_of_any_size_stay_exact_in_the_row():
     assert "json:big_integer" in row["quality_tags"]
 
 
+@settings(deadline=None)
 @given(JSON_OBJECTS)
 def test_any_object_is_read_as_it_was_written(record):
     for ensure_ascii in (True, False):
@@ -176,12 +177,14 @@ def outcome(line: bytes) -> tuple[str, ...]:
         return rejected.code, str(rejected.evidence.get("reason"))
 
 
+@settings(deadline=None)
 @given(damaged_lines().filter(lambda line: line.strip()))
 def test_the_lenient_parser_reads_what_the_strict_one_reads(line):
     # A byte order mark is refused by the strict parser, so that the same line goes through the lenient one.
     assert outcome(BOM + line) == outcome(line)
 
 
+@settings(deadline=None)
 @given(JSON_VALUES)
 def test_json_inside_a_string_is_read_as_leniently_as_a_line(value):
     assert repr(parse_json_text(json.dumps(value))) == repr(value)

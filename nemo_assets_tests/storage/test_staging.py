@@ -11,7 +11,7 @@ import pytest
 
 from nemo_assets.errors import UserError
 from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
-from nemo_assets.storage.staging import explained, write_durably
+from nemo_assets.storage.staging import disk_told, explained, write_durably
 
 KEY = "slug/split"
 BASIS = Basis({"raw": "r1"}, {"code": "1"})
@@ -114,9 +114,9 @@ def test_a_failed_write_leaves_the_old_content_and_nothing_beside_it(tmp_path: P
         (errno.ENOSPC, "the disk is full. Free space there or set NEMO_DATA_DIR"),
         (errno.EDQUOT, "the disk is full"),
         (errno.EFBIG, "larger than its disk or `ulimit -f` allows"),
-        (errno.EROFS, "cannot be written (Read-only file system). Set NEMO_DATA_DIR, or the folder you named, to a directory you own."),
-        (errno.EACCES, "cannot be written (Permission denied)"),
-        (errno.ENOTDIR, "cannot be written (Not a directory)"),
+        (errno.EROFS, "cannot be used (Read-only file system). Set NEMO_DATA_DIR, or the folder you named, to a directory you own."),
+        (errno.EACCES, "cannot be used (Permission denied)"),
+        (errno.ENOTDIR, "cannot be used (Not a directory)"),
     ],
 )
 def test_what_the_user_can_mend_on_a_disk_is_told_so(number: int, told: str) -> None:
@@ -128,4 +128,6 @@ def test_what_the_user_can_mend_on_a_disk_is_told_so(number: int, told: str) -> 
 
 def test_other_errors_stay_what_they_are() -> None:
     error = OSError(errno.EIO, os.strerror(errno.EIO))
-    assert explained(error, Path("/data/part")) is error
+    assert explained(error, Path("/data/part")) is None
+    with pytest.raises(OSError, match="Input/output error"), disk_told(Path("/data/part")):
+        raise error
