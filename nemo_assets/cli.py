@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _disk_fault(error: BaseException | None) -> str | None:
-    """One line for a full or unusable disk, where a library met it that has its own error for it, or none of our code."""
+    """One line for a full or unusable disk that something met which has no words of its own for the user."""
     while error is not None:
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorname in _SQLITE_FAULTS:
             error = OSError(
@@ -388,7 +388,10 @@ def _show_summary(settings: Settings, splits: list[Split]) -> None:
 
     by_dataset = itertools.groupby(summarize(splits, settings), key=lambda s: s.partition.partition("/")[0])
     groups = [(slug, [cells(s) for s in summaries]) for slug, summaries in by_dataset]
-    columns = ("split", "records", "kept", "rejected", "removed", "pools", "commit", "scored", "mean NLL")
+    columns = (
+        ("split", 18), ("records", 7), ("kept", 7), ("rejected", 26), ("removed", 17), ("pools", 5), ("commit", 8),
+        ("scored", 7), ("mean NLL", 8),
+    )  # fmt: skip
     out.print(grouped_table(columns, groups, right=("records", "kept", "pools", "scored", "mean NLL")))
 
 

@@ -21,8 +21,9 @@ __all__ = ["hub_server"]
 
 # What a developer's shell may set, and no test may see.
 _OUR_VARIABLES = (
-    "NEMO_DATA_DIR", "NEMO_SOURCE_DIR", "NEMO_PUBLISH_TO", "NEMO_PUBLIC", "NEMO_SCORER", "NEMO_WORKERS", "NEMO_CATALOG_DIR",
-    "MODEL_NAME", "MAX_LENGTH", "BATCH_SIZE", "MAX_RECORDS", "CANDIDATE_DATASET_ID", "CANDIDATE_SUBDIR", "HF_TOKEN", "HF_ENDPOINT",
+    "NEMO_DATA_DIR", "NEMO_SOURCE_DIR", "NEMO_PUBLISH_TO", "NEMO_PUBLIC", "NEMO_SCORER", "NEMO_WORKERS",
+    "NEMO_CATALOG_DIR", "MODEL_NAME", "MAX_LENGTH", "BATCH_SIZE", "MAX_RECORDS", "CANDIDATE_DATASET_ID",
+    "CANDIDATE_SUBDIR", "HF_TOKEN", "HF_ENDPOINT",
 )  # fmt: skip
 
 
@@ -54,7 +55,9 @@ def tiny_student(sample: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
     from nemo_assets.scoring.demo_student import train_demo_student
 
     paths = sample.store.paths(sample.store.current(Stage.DEDUPED, "nemotron-math-v2/low"))
-    return train_demo_student(pl.read_parquet(paths, columns=["text"])["text"].to_list(), tmp_path_factory.mktemp("models") / "tiny", steps=3)
+    return train_demo_student(
+        pl.read_parquet(paths, columns=["text"])["text"].to_list(), tmp_path_factory.mktemp("models") / "tiny", steps=3
+    )
 
 
 @pytest.fixture

@@ -25,7 +25,12 @@ from nemo_assets.storage import Stage
 from nemo_assets_tests.hub.fixtures import RunningHub
 from nemo_assets_tests.stages.making import files_below
 
-AGENTIC, SCIENCE, PROOFS, RENDERED = "nemotron-agentic-v1", "nemotron-science-v1", "nemotron-math-proofs-v1", "nemotron-math-v2-harmony-tools"
+AGENTIC, SCIENCE, PROOFS, RENDERED = (
+    "nemotron-agentic-v1",
+    "nemotron-science-v1",
+    "nemotron-math-proofs-v1",
+    "nemotron-math-v2-harmony-tools",
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,12 @@ class Shell:
     @property
     def environment(self) -> dict[str, str]:
         """What every command of a test sees; a command may change it."""
-        return {"NEMO_DATA_DIR": str(self.data), "NEMO_SOURCE_DIR": str(HUB), "NEMO_SCORER": "local", "NEMO_WORKERS": "1"}
+        return {
+            "NEMO_DATA_DIR": str(self.data),
+            "NEMO_SOURCE_DIR": str(HUB),
+            "NEMO_SCORER": "local",
+            "NEMO_WORKERS": "1",
+        }
 
     @property
     def data(self) -> Path:
@@ -74,7 +84,9 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 def in_a_process(arguments: Sequence[str], environment: dict[str, str], **options: Any) -> Outcome:
     """`nemo-assets` as a shell runs it."""
     command = [sys.executable, "-c", "from nemo_assets.cli import main; main()", *arguments]
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, **options)
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, **options
+    )
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
@@ -103,12 +115,14 @@ def test_normalize_writes_a_folder_that_the_datasets_library_loads(normalized: P
 
     assert sorted(path for path in files_below(normalized) if not path.startswith(".nemo/")) == [
         "README.md", "data/interactive_agent-00000-of-00001.parquet", "data/tool_calling-00000-of-00001.parquet",
-        "interactive_agent__tools_catalog.json", "normalize_summary.json", "rejected/interactive_agent.parquet", "rejected/tool_calling.parquet",
-        "tool_calling__tools_catalog.json",
+        "interactive_agent__tools_catalog.json", "normalize_summary.json", "rejected/interactive_agent.parquet",
+        "rejected/tool_calling.parquet", "tool_calling__tools_catalog.json",
     ]  # fmt: skip
     summary = json.loads((normalized / "normalize_summary.json").read_text())
     loaded = load_dataset(str(normalized), cache_dir=str(tmp_path / "cache"))
-    assert {name: len(rows) for name, rows in loaded.items()} == {name: entry["rows"] for name, entry in summary.items()}
+    assert {name: len(rows) for name, rows in loaded.items()} == {
+        name: entry["rows"] for name, entry in summary.items()
+    }
     for name, entry in summary.items():
         assert entry["records"] == entry["rows"] + sum(entry["rejected"].values())
         assert pq.read_table(normalized / f"rejected/{name}.parquet").num_rows == sum(entry["rejected"].values())
@@ -119,7 +133,17 @@ def test_normalize_writes_a_folder_that_the_datasets_library_loads(normalized: P
 
 def test_normalize_in_the_plain_layout_with_some_splits_and_records(shell: Shell) -> None:
     folder = shell.directory / "plain"
-    told = shell("normalize", "--dataset", "nvidia/Nemotron-Science-v1", "--out-dir", str(folder), "--split", "RQA", "--max-records", "9")
+    told = shell(
+        "normalize",
+        "--dataset",
+        "nvidia/Nemotron-Science-v1",
+        "--out-dir",
+        str(folder),
+        "--split",
+        "RQA",
+        "--max-records",
+        "9",
+    )
     assert told.code == 0
     assert [path.name for path in folder.glob("*.parquet")] == ["RQA__00000.parquet"]
     assert json.loads((folder / "normalize_summary.json").read_text())["RQA"]["records"] == 9
@@ -130,10 +154,14 @@ def test_a_rejected_row_can_be_kept_and_says_so(shell: Shell) -> None:
     counts = {}
     for flags in ([], ["--keep-empty-completion"], ["--keep-invalid-harmony"]):
         folder = shell.directory / "_".join(["kept", *flags])
-        assert shell("normalize", "--dataset", RENDERED, "--split", "medium", "--out-dir", str(folder), *flags).code == 0
+        assert (
+            shell("normalize", "--dataset", RENDERED, "--split", "medium", "--out-dir", str(folder), *flags).code == 0
+        )
         rows = pa.concat_tables(pq.read_table(path) for path in sorted(folder.glob("medium__*.parquet")))
         rejected = json.loads((folder / "normalize_summary.json").read_text())["medium"]["rejected"]
-        lowered = [rows[name].to_pylist().count(False) for name in ("quality_completion_nonempty", "quality_valid_harmony")]
+        lowered = [
+            rows[name].to_pylist().count(False) for name in ("quality_completion_nonempty", "quality_valid_harmony")
+        ]
         counts[" ".join(flags)] = (rejected, lowered)
     assert counts[""] == ({"empty_completion": 1, "invalid_harmony": 2}, [0, 0])
     assert counts["--keep-empty-completion"] == ({"invalid_harmony": 2}, [1, 0])
@@ -147,24 +175,34 @@ def test_an_empty_file_is_a_split_without_rows(shell: Shell) -> None:
     environment = {"NEMO_SOURCE_DIR": str(shell.directory / "sources")}
     folder = shell.directory / "empty"
     assert shell("normalize", "--dataset", PROOFS, "--out-dir", str(folder), "--write-readme", **environment).code == 0
-    assert json.loads((folder / "normalize_summary.json").read_text()) == {"lean": {"records": 0, "rejected": {}, "rows": 0, "tags": {}}}
+    assert json.loads((folder / "normalize_summary.json").read_text()) == {
+        "lean": {"records": 0, "rejected": {}, "rows": 0, "tags": {}}
+    }
     assert pq.read_table(folder / "rejected/lean.parquet").num_rows == 0
     assert not list(folder.glob("*.parquet"))
     told = shell("run", "--dataset", PROOFS, "--until", "published", **environment)
     assert told.code == 0, told
-    assert sorted(path for path in files_below(shell.data / "hub/local" / f"{PROOFS}-pools") if path[0] != ".") == ["README.md", "lineage/lean.json"]
+    assert sorted(path for path in files_below(shell.data / "hub/local" / f"{PROOFS}-pools") if path[0] != ".") == [
+        "README.md",
+        "lineage/lean.json",
+    ]
 
 
 def test_pools_copies_the_members_of_every_pool_that_has_any(shell: Shell, normalized: Path) -> None:
     folder = shell.directory / "pools"
     assert shell("pools", "--in-dir", str(normalized), "--out-dir", str(folder)).code == 0
     counts = json.loads((folder / "pools_manifest.json").read_text())["pools"]
-    assert {path.parent.name: pq.read_metadata(path).num_rows for path in folder.glob("*/*.parquet")} == {name: n for name, n in counts.items() if n}
+    assert {path.parent.name: pq.read_metadata(path).num_rows for path in folder.glob("*/*.parquet")} == {
+        name: n for name, n in counts.items() if n
+    }
     assert counts["candidates_tool_use"] > 0
     assert counts["candidates_proofs"] == 0
     rows = [row for path in sorted((normalized / "data").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
     expected = [row["id"] for row in rows if row["quality_has_tool"] and row["quality_valid_tool_schema"]]
-    assert pq.read_table(folder / "candidates_tool_use" / "candidates_tool_use__00000.parquet")["id"].to_pylist() == expected
+    assert (
+        pq.read_table(folder / "candidates_tool_use" / "candidates_tool_use__00000.parquet")["id"].to_pylist()
+        == expected
+    )
 
 
 def test_publish_commits_a_folder_without_its_hidden_files(shell: Shell, normalized: Path) -> None:
@@ -172,12 +210,22 @@ def test_publish_commits_a_folder_without_its_hidden_files(shell: Shell, normali
     first = shell("publish", "--repo", "alice/agentic", "--folder", str(normalized), NEMO_PUBLISH_TO=str(target))
     assert first.code == 0
     expected = {path: content for path, content in files_below(normalized).items() if not path.startswith(".")}
-    assert {path: content for path, content in files_below(target / "alice/agentic").items() if not path.startswith(".")} == expected
+    assert {
+        path: content for path, content in files_below(target / "alice/agentic").items() if not path.startswith(".")
+    } == expected
     assert shell("publish", "--repo", "alice/agentic", "--folder", str(normalized)).out == first.out  # the same commit
 
 
 def test_publish_goes_to_the_hub_without_a_directory(shell: Shell, normalized: Path, hub_server: RunningHub) -> None:
-    told = shell("publish", "--repo", "alice/agentic", "--folder", str(normalized), HF_ENDPOINT=hub_server.endpoint, HF_TOKEN=hub_server.token)
+    told = shell(
+        "publish",
+        "--repo",
+        "alice/agentic",
+        "--folder",
+        str(normalized),
+        HF_ENDPOINT=hub_server.endpoint,
+        HF_TOKEN=hub_server.token,
+    )
     assert told.code == 0, told
     repository = hub_server.store.repositories["alice/agentic"]
     assert repository.private
@@ -187,20 +235,25 @@ def test_publish_goes_to_the_hub_without_a_directory(shell: Shell, normalized: P
 def test_score_writes_a_score_for_every_row_of_a_folder(shell: Shell, tiny_student: Path) -> None:
     rows, scores = shell.directory / "rows", shell.directory / "scores"
     shell("normalize", "--dataset", RENDERED, "--split", "high_part01", "--out-dir", str(rows))
-    assert shell("score", "--in-dir", str(rows), "--out-dir", str(scores), MODEL_NAME=str(tiny_student), MAX_LENGTH="256").code == 0
-    table = pq.read_table(scores / "student" / "high_part01__00000.parquet")
-    assert table["id"].to_pylist() == pq.read_table(rows / "high_part01__00000.parquet")["id"].to_pylist()
-    summary = json.loads((scores / "scores_summary.json").read_text())["student/high_part01__00000.parquet"]
-    assert summary["rows"] == table.num_rows == 8
-    assert summary["scored"] == table["status"].to_pylist().count("ok") > 0
+    command = ["score", "--in-dir", str(rows), "--out-dir", str(scores)]
+    assert shell(*command, MODEL_NAME=str(tiny_student), MAX_LENGTH="1024").code == 0
+    summary = json.loads((scores / "scores_summary.json").read_text())
+    assert len(summary) == 2
+    for name, entry in summary.items():
+        table = pq.read_table(scores / name)
+        assert table["id"] == pq.read_table(rows / name.removeprefix("student/"))["id"]
+        assert entry["rows"] == table.num_rows
+        assert entry["scored"] == table["status"].to_pylist().count("ok") > 0
 
 
-def test_score_fetches_candidates_from_the_hub(shell: Shell, tiny_student: Path, sample: Settings, hub_server: RunningHub) -> None:
+def test_score_fetches_candidates_from_the_hub(
+    shell: Shell, tiny_student: Path, sample: Settings, hub_server: RunningHub
+) -> None:
     part = sample.store.paths(sample.store.current(Stage.DEDUPED, f"{RENDERED}/high_part01"))[0]
     hub_server.store.seed("alice/pools", {"wanted/a.parquet": part.read_bytes(), "other/b.parquet": part.read_bytes()})
     environment = {
-        "CANDIDATE_DATASET_ID": "alice/pools", "CANDIDATE_SUBDIR": "wanted", "MAX_RECORDS": "2", "MODEL_NAME": str(tiny_student),
-        "HF_ENDPOINT": hub_server.endpoint,
+        "CANDIDATE_DATASET_ID": "alice/pools", "CANDIDATE_SUBDIR": "wanted", "MAX_RECORDS": "2",
+        "MODEL_NAME": str(tiny_student), "HF_ENDPOINT": hub_server.endpoint,
     }  # fmt: skip
     assert shell("score", "--out-dir", str(shell.directory / "scores"), **environment).code == 0
     found = [path for path in files_below(shell.directory / "scores") if path.startswith("student/")]
@@ -220,9 +273,22 @@ def test_run_on_a_sample_works_beside_the_data_and_publishes_to_a_directory(shel
     assert json.loads(shell("status", "--json").out) == []
     listed = json.loads(shell("status", "--json", NEMO_DATA_DIR=str(shell.data / "samples/first-8")).out)
     stages = {entry["stage"]: entry for entry in listed}
-    assert list(stages)[:8] == ["raw", "normalized", "signatures", "duplicates", "deduped", "ledger", "pools", "published"]
+    assert list(stages)[:8] == [
+        "raw",
+        "normalized",
+        "signatures",
+        "duplicates",
+        "deduped",
+        "ledger",
+        "pools",
+        "published",
+    ]
     assert stages["ledger"].keys() >= {"stage", "partition", "data_version", "rows", "counters", "parts"}
-    assert (stages["ledger"]["partition"], stages["ledger"]["rows"], stages["ledger"]["counters"]["records"]) == (f"{SCIENCE}/MCQ", 8, 8)
+    assert (stages["ledger"]["partition"], stages["ledger"]["rows"], stages["ledger"]["counters"]["records"]) == (
+        f"{SCIENCE}/MCQ",
+        8,
+        8,
+    )
     part = stages["ledger"]["parts"][0]
     assert set(part) == {"table", "path", "rows", "bytes", "sha256"}
     assert (shell.data / "samples/first-8" / part["path"]).stat().st_size == part["bytes"]
@@ -247,61 +313,90 @@ def broken_source(tmp_path: Path) -> Path:
     for repo in ("nvidia/Nemotron-Agentic-v1", "radna0/nemotron-math-v2-harmony-tools"):
         shutil.copytree(HUB / repo, tmp_path / "sources" / repo)
     (tmp_path / "sources/nvidia/Nemotron-Agentic-v1/data/tool_calling.jsonl").unlink()
-    (tmp_path / "sources/radna0/nemotron-math-v2-harmony-tools/data/low-00000-of-00001.parquet").write_bytes(b"not found")
+    (tmp_path / "sources/radna0/nemotron-math-v2-harmony-tools/data/low-00000-of-00001.parquet").write_bytes(
+        b"not found"
+    )
     return tmp_path / "sources"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "told"),
+    ("command", "environment", "told"),
     [
-        (["run", "--split", f"{SCIENCE}/MCQ"], {"NEMO_SOURCE_DIR": "/no/such/place"}, ["/no/such/place/nvidia/Nemotron-Science-v1 does not exist", "NEMO_SOURCE_DIR"]),
-        (["run", "--dataset", "nemotron-maths"], {}, ["nemotron-maths: the catalog has no such dataset", "nemotron-math-v2"]),
-        (["run", "--split", "nemotron-math-v2/hgih"], {}, ["nemotron-math-v2/hgih: the catalog has no such split", "nemotron-math-v2/low"]),
-        (["run", "--until", "publish"], {}, ["--until publish", "published"]),
-        (["run"], {"NEMO_SCORER": "gpu"}, ["NEMO_SCORER=gpu", "modal or local"]),
-        (["run"], {"MAX_LENGTH": "many"}, ["MAX_LENGTH=many", "whole number"]),
-        (["run"], {"NEMO_CATALOG_DIR": "/no/such/place"}, ["/no/such/place", "no YAML file"]),
-        (["run"], {"NEMO_DATA_DIR": "s3://bucket/data"}, ["NEMO_DATA_DIR=s3://bucket/data", "local directory"]),
-        (["normalize", "--dataset", SCIENCE, "--split", "MQC", "--out-dir", "out"], {}, ["nemotron-science-v1/MQC: the catalog has no such split", "MCQ"]),
-        (["pools", "--in-dir", "/no/such/place", "--out-dir", "out"], {}, ["/no/such/place: there is no such folder"]),
-        (["publish", "--repo", "alice", "--folder", "."], {}, ["'alice' is no dataset repo name", "<org>/<name>"]),
-        (["publish", "--repo", "alice/x", "--folder", "/no/such/place"], {"NEMO_PUBLISH_TO": "out"}, ["/no/such/place: there is no such folder to publish"]),
-        (["score", "--out-dir", "out"], {}, ["--in-dir", "CANDIDATE_DATASET_ID"]),
+        (
+            "run --split nemotron-science-v1/MCQ",
+            "NEMO_SOURCE_DIR=/no/place",
+            "/no/place/nvidia/Nemotron-Science-v1 does not",
+        ),
+        (
+            "run --dataset nemotron-maths",
+            "",
+            "nemotron-maths: the catalog has no such dataset. It has nemotron-math-v2,",
+        ),
+        ("run --split nemotron-math-v2/hgih", "", "the catalog has no such split. It has nemotron-math-v2/low,"),
+        ("run --until publish", "", "--until publish: there is no such stage. There are raw, normalized,"),
+        ("run", "NEMO_SCORER=gpu", "NEMO_SCORER=gpu: set it to modal or local"),
+        ("run", "MAX_LENGTH=many", "MAX_LENGTH=many: set it to a whole number"),
+        ("run", "NEMO_CATALOG_DIR=/no/place", "/no/place: the catalog directory holds no YAML file"),
+        ("run", "NEMO_DATA_DIR=s3://bucket/data", "NEMO_DATA_DIR=s3://bucket/data: set it to a local directory"),
+        (
+            "normalize --dataset nemotron-science-v1 --split MQC --out-dir out",
+            "",
+            "nemotron-science-v1/MQC: the catalog has",
+        ),
+        ("pools --in-dir /no/place --out-dir out", "", "/no/place: there is no such folder"),
+        ("publish --repo alice --folder .", "", "'alice' is no dataset repo name. It must read <org>/<name>"),
+        (
+            "publish --repo alice/x --folder /no/place",
+            "NEMO_PUBLISH_TO=out",
+            "/no/place: there is no such folder to publish",
+        ),
+        ("score --out-dir out", "", "say what to score, by --in-dir or by CANDIDATE_DATASET_ID"),
     ],
-)  # fmt: skip
-def test_what_is_not_there_is_one_line(shell: Shell, arguments: list[str], environment: dict[str, str], told: list[str]) -> None:
+)
+def test_what_is_not_there_is_one_line(shell: Shell, command: str, environment: str, told: str) -> None:
     shell.monkeypatch.chdir(shell.directory)
-    assert_one_clear_line(shell(*arguments, **environment), *told)
+    variables = dict([environment.split("=")]) if environment else {}
+    assert_one_clear_line(shell(*command.split(), **variables), told)
     assert not list(shell.directory.rglob("manifest.json"))
     assert not (shell.directory / "out").exists()
 
 
 def test_a_file_that_the_source_lacks_is_one_line(shell: Shell, broken_source: Path) -> None:
     told = shell("run", "--split", f"{AGENTIC}/tool_calling", NEMO_SOURCE_DIR=str(broken_source))
-    assert_one_clear_line(told, "the catalog names data/tool_calling.jsonl", "It has data/interactive_agent.jsonl", "nemotron-agentic-v1.yaml")
+    assert_one_clear_line(
+        told,
+        "the catalog names data/tool_calling.jsonl",
+        "It has data/interactive_agent.jsonl",
+        "nemotron-agentic-v1.yaml",
+    )
     assert not list(shell.data.rglob("manifest.json"))
 
 
 def test_parquet_that_is_none_is_one_line(shell: Shell, broken_source: Path) -> None:
     told = shell("run", "--split", f"{RENDERED}/low", NEMO_SOURCE_DIR=str(broken_source))
-    assert_one_clear_line(told, "harmony-tools/data/low-00000-of-00001.parquet: cannot be read as Parquet", "Fetch it again")
+    assert_one_clear_line(
+        told, "harmony-tools/data/low-00000-of-00001.parquet: cannot be read as Parquet", "Fetch it again"
+    )
     assert not (shell.data / Stage.NORMALIZED / RENDERED / "low" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("command", ["pools", "score"])
-def test_a_folder_of_something_else_is_one_line(shell: Shell, command: str) -> None:
-    folder = shell.directory / "rows"
-    folder.mkdir()
-    (folder / "a.parquet").write_bytes(b"not found")
-    environment = {"MODEL_NAME": "/no/such/model"}
-    assert_one_clear_line(shell(command, "--in-dir", str(folder), "--out-dir", str(shell.directory / "out"), **environment), "a.parquet: cannot be read as Parquet")
-    pq.write_table(pa.table({"id": ["a"]}), folder / "a.parquet")
-    assert_one_clear_line(shell(command, "--in-dir", str(folder), "--out-dir", str(shell.directory / "out"), **environment), "a.parquet", "is missing")
+def test_a_folder_of_something_else_is_one_line(shell: Shell, tiny_student: Path, command: str) -> None:
+    file = shell.directory / "rows" / "a.parquet"
+    file.parent.mkdir()
+    file.write_bytes(b"not found")
+    arguments = [command, "--in-dir", str(file.parent), "--out-dir", str(shell.directory / "out")]
+    told = shell(*arguments, MODEL_NAME=str(tiny_student))
+    assert_one_clear_line(told, f"{file}: cannot be read as Parquet")
+    pq.write_table(pa.table({"id": ["a"]}), file)
+    told = shell(*arguments, MODEL_NAME=str(tiny_student))
+    assert_one_clear_line(told, str(file), "is missing")
 
 
 @pytest.mark.parametrize("how", ["run", "publish"])
 def test_a_missing_token_is_one_line(shell: Shell, hub_server: RunningHub, how: str) -> None:
-    environment = {**shell.environment, "NEMO_PUBLISH_TO": "hf://alice", "HF_ENDPOINT": hub_server.endpoint, "HF_TOKEN": "", "HF_HOME": str(shell.directory)}
+    hub = {"NEMO_PUBLISH_TO": "hf://alice", "HF_ENDPOINT": hub_server.endpoint, "HF_TOKEN": ""}
+    environment = {**shell.environment, **hub, "HF_HOME": str(shell.directory)}  # where no login is stored
     arguments = ["run", "--split", f"{SCIENCE}/MCQ", "--until", "published"]
     if how == "publish":
         arguments = ["publish", "--repo", "alice/sample", "--folder", str(HUB / "nvidia/Nemotron-Science-v1")]
@@ -317,7 +412,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of one megabyte."""
     place = tmp_path / "disk"
     place.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], check=False, capture_output=True).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small disk needs root and the right to mount")
     yield place
     subprocess.run(["umount", str(place)], check=True)
@@ -333,7 +429,8 @@ def test_a_full_disk_is_one_line_and_what_was_current_stays(shell: Shell, small_
     assert_one_clear_line(last, str(small_disk), "the disk is full", "NEMO_DATA_DIR")
     assert "Traceback" not in told.err
     settings = Settings(data_dir=small_disk / "data", source_dir=HUB)
-    assert all(path.is_file() for manifest in settings.store.manifests() for path in map(settings.store.path, manifest.parts))
+    parts = [part for manifest in settings.store.manifests() for part in manifest.parts]
+    assert all(settings.store.path(part).stat().st_size == part.bytes for part in parts)
 
 
 @pytest.mark.parametrize("how", ["run", "normalize"])
@@ -352,7 +449,11 @@ def test_a_file_in_place_of_the_data_directory_is_one_line(shell: Shell) -> None
 
 
 def test_a_file_size_limit_is_one_line(shell: Shell) -> None:
-    arguments = ["normalize", "--dataset", "nemotron-math-v2", "--out-dir", str(shell.directory / "out")]
-    told = in_a_process(arguments, shell.environment, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
+    out = shell.directory / "out"
+    arguments = ["normalize", "--dataset", "nemotron-math-v2", "--split", "medium", "--out-dir", str(out)]
+    limits = (50_000, 50_000)  # bytes
+    told = in_a_process(
+        arguments, shell.environment, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    )
     assert_one_clear_line(told, "`ulimit -f`")
     assert not list(shell.directory.rglob("manifest.json"))

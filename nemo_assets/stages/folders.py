@@ -22,7 +22,7 @@ from nemo_assets.hub.card import CardContent, ConfigSplit, SplitFunnel, dataset_
 from nemo_assets.hub.sources import open_source, visible_files
 from nemo_assets.hub.targets import Change, HeadMovedError, Target
 from nemo_assets.progress import track
-from nemo_assets.records.schema import COLUMNS, ROW_SCHEMA
+from nemo_assets.records.schema import COLUMNS, REJECTED_SCHEMA, ROW_SCHEMA, TOOLS_SCHEMA
 from nemo_assets.scoring.engine import CheckpointRef, Limits
 from nemo_assets.scoring.percentile import percentile_within_split
 from nemo_assets.scoring.rows import INPUT_SCHEMA, PERCENTILE_FIELD, SCORE_SCHEMA
@@ -32,7 +32,7 @@ from nemo_assets.stages.pools import pool_expressions
 from nemo_assets.stages.raw import fetch_split
 from nemo_assets.stages.scored import engine_for, scored_checkpoints
 from nemo_assets.storage import Manifest, Stage, Store
-from nemo_assets.storage.parquet import PartWriter, read_batches, write_part
+from nemo_assets.storage.parquet import PartWriter, open_parquet, read_batches, scan, write_part
 from nemo_assets.storage.staging import write_durably
 
 _WORK = ".nemo"  # hidden in the output folder: raw files and finished units, so that a killed step resumes
@@ -88,11 +88,8 @@ def _copy_shards(split: Split, store: Store, manifest: Manifest, out_dir: Path, 
 
 
 def _write_tools_catalog(split: Split, store: Store, manifest: Manifest, out_dir: Path) -> None:
-    tools = (
-        pl.concat([pl.read_parquet(path) for path in store.paths(manifest, "tools")])
-        .unique("source_tools_id")
-        .sort("source_tools_id")
-    )
+    listed = scan(store.paths(manifest, "tools"), TOOLS_SCHEMA)
+    tools = listed.unique("source_tools_id").sort("source_tools_id").collect()
     if tools.height:
         catalog = {
             key: msgspec.json.decode(text) for key, text in tools.select("source_tools_id", "tools_json").iter_rows()

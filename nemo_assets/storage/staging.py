@@ -137,7 +137,8 @@ def explained(error: OSError, path: Path) -> UserError | None:
     """One line for a full disk, a file beyond a limit, or a place that cannot be used; None for any other error."""
     if error.errno in _FULL:
         return UserError(
-            f"{path}: the disk is full. Free space there or set NEMO_DATA_DIR to a larger disk; finished parts are kept."
+            f"{path}: the disk is full. Free space there or set NEMO_DATA_DIR to a larger disk. "
+            "Finished parts are kept."
         )
     if error.errno == errno.EFBIG:
         return UserError(

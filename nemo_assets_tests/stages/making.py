@@ -78,7 +78,11 @@ def rows_of(manifest: Manifest, store: Store, table: str = "rows") -> pa.Table:
 
 def files_below(directory: Path) -> dict[str, bytes]:
     """Every file below a directory, by relative path."""
-    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
 
 
 def catalog_with(directory: Path, *slugs: str, checkpoints: str | None = None) -> Path:

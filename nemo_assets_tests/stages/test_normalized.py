@@ -88,7 +88,9 @@ normalized(settings)
 
 
 def killed_at_rename(number: int, settings: Settings) -> int:
-    return subprocess.run([sys.executable, "-c", KILLED_AT_RENAME, str(settings.data_dir), str(number)], check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-c", KILLED_AT_RENAME, str(settings.data_dir), str(number)], check=False
+    ).returncode
 
 
 @pytest.fixture
@@ -102,10 +104,19 @@ def test_a_kill_leaves_the_old_version_and_a_rerun_goes_on_where_it_stopped(
 ) -> None:
     undisturbed = replace(settings, data_dir=tmp_path / "undisturbed")
     whole = normalized(undisturbed)
-    units, renames = len(whole.table("rows")), 4 * len(whole.table("rows")) + 1  # three parts and a record a unit; the manifest
+    units, renames = (
+        len(whole.table("rows")),
+        4 * len(whole.table("rows")) + 1,
+    )  # three parts and a record a unit; the manifest
     assert units >= 3
     version = directory_of(settings) / whole.version
-    for number in (2, 6, 8, 9, renames):  # first unit begun; second begun; second not recorded; third begun; all but the manifest
+    for number in (
+        2,
+        6,
+        8,
+        9,
+        renames,
+    ):  # first unit begun; second begun; second not recorded; third begun; all but the manifest
         shutil.rmtree(version, ignore_errors=True)
         assert killed_at_rename(number, settings) == -signal.SIGKILL
         assert settings.store.current(Stage.NORMALIZED, KEY) == with_old_version
@@ -114,7 +125,9 @@ def test_a_kill_leaves_the_old_version_and_a_rerun_goes_on_where_it_stopped(
         before = {path: path.stat() for unit in finished for path in version.glob(f"*-{unit.stem[-5:]}.parquet")}
         normalized(settings)
         after = {path: path.stat() for path in before}
-        assert {p: (s.st_ino, s.st_mtime_ns) for p, s in before.items()} == {p: (s.st_ino, s.st_mtime_ns) for p, s in after.items()}
+        assert {p: (s.st_ino, s.st_mtime_ns) for p, s in before.items()} == {
+            p: (s.st_ino, s.st_mtime_ns) for p, s in after.items()
+        }
         visible = {name: content for name, content in files_below(version).items() if not name.startswith(".")}
         assert visible == files_below(directory_of(undisturbed) / whole.version)
         (directory_of(settings) / "manifest.json").write_bytes(msgspec.json.encode(with_old_version))
@@ -142,7 +155,9 @@ def test_a_count_that_does_not_add_up_makes_nothing_current(settings: Settings, 
 
 
 def test_without_raw_it_says_what_to_make(settings: Settings) -> None:
-    with pytest.raises(UserError, match=r"raw does not exist yet. Materialise raw of nemotron-agentic-v1/tool_calling first"):
+    with pytest.raises(
+        UserError, match=r"raw does not exist yet. Materialise raw of nemotron-agentic-v1/tool_calling first"
+    ):
         normalize(settings.catalog.split(KEY), settings.store)
 
 

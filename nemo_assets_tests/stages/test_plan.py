@@ -17,13 +17,19 @@ from nemo_assets.stages.plan import CHAIN, first_outdated, standing
 from nemo_assets.storage import Stage
 from nemo_assets_tests.stages.making import catalog_with, make, make_chain
 
-MATH, CHAT, RENDERED = "nemotron-math-v2/low", "nemotron-instruction-following-chat-v1/chat_if", "nemotron-math-v2-harmony-tools/low"
+MATH, CHAT, RENDERED = (
+    "nemotron-math-v2/low",
+    "nemotron-instruction-following-chat-v1/chat_if",
+    "nemotron-math-v2-harmony-tools/low",
+)
 UP_TO_POOLS = CHAIN[: CHAIN.index(Stage.POOLS) + 1]
 
 
 def currency(settings: Settings, partition: str, stages: Sequence[Stage] = UP_TO_POOLS) -> dict[str, str]:
     scope = settings.catalog.split(partition).scope
-    return {stage: standing(stage, scope if stage is Stage.DUPLICATES else partition, settings).currency for stage in stages}
+    return {
+        stage: standing(stage, scope if stage is Stage.DUPLICATES else partition, settings).currency for stage in stages
+    }
 
 
 def test_everything_is_missing_then_current(settings: Settings) -> None:
@@ -35,7 +41,9 @@ def test_everything_is_missing_then_current(settings: Settings) -> None:
     assert standing(Stage.SCORED, CHAT, settings) == ("missing", None)
 
 
-def test_a_change_at_the_source_shows_at_raw_and_only_there_until_it_is_fetched(own_sample: Settings, tmp_path: Path) -> None:
+def test_a_change_at_the_source_shows_at_raw_and_only_there_until_it_is_fetched(
+    own_sample: Settings, tmp_path: Path
+) -> None:
     shutil.copytree(HUB, tmp_path / "sources")
     settings = replace(own_sample, source_dir=tmp_path / "sources")
     with (tmp_path / "sources" / "nvidia/Nemotron-Instruction-Following-Chat-v1/data/chat_if.jsonl").open("ab") as file:
@@ -43,12 +51,17 @@ def test_a_change_at_the_source_shows_at_raw_and_only_there_until_it_is_fetched(
     found = currency(settings, CHAT)
     assert [stage for stage in found if found[stage] == "stale"] == ["raw"]
     split = settings.catalog.split(CHAT)
-    assert first_outdated(split, (Stage.RAW, Stage.NORMALIZED, Stage.SIGNATURES), settings) == (Stage.RAW, Stage.NORMALIZED, Stage.SIGNATURES)
+    assert first_outdated(split, (Stage.RAW, Stage.NORMALIZED, Stage.SIGNATURES), settings) == (
+        Stage.RAW,
+        Stage.NORMALIZED,
+        Stage.SIGNATURES,
+    )
     make(Stage.RAW, CHAT, settings)
     assert [stage for stage, state in currency(settings, CHAT).items() if state == "stale"] == ["normalized"]
     make(Stage.NORMALIZED, CHAT, settings)
     assert currency(settings, CHAT) == {
-        "raw": "current", "normalized": "current", "signatures": "stale", "duplicates": "current", "deduped": "stale", "ledger": "current", "pools": "current",
+        "raw": "current", "normalized": "current", "signatures": "stale", "duplicates": "current", "deduped": "stale",
+        "ledger": "current", "pools": "current",
     }  # fmt: skip
     assert set(currency(settings, MATH).values()) == {"current"}
 
@@ -90,7 +103,9 @@ def test_splits_pass_a_group_of_stages_together_and_what_is_current_is_skipped(s
         *((stage, key) for key in (MATH, CHAT, RENDERED) for stage in after),
     ]
     assert make_chain(settings, Stage.POOLS, [MATH, CHAT, RENDERED]) == []
-    assert make_chain(settings, Stage.NORMALIZED, ["nemotron-math-v2/medium"]) == [(stage, "nemotron-math-v2/medium") for stage in before[:2]]
+    assert make_chain(settings, Stage.NORMALIZED, ["nemotron-math-v2/medium"]) == [
+        (stage, "nemotron-math-v2/medium") for stage in before[:2]
+    ]
 
 
 def test_a_step_tells_what_was_made_and_what_was_current(own_sample: Settings) -> None:
@@ -125,13 +140,15 @@ def test_a_failure_stops_the_chain_where_it_is(own_sample: Settings) -> None:
 
 
 def test_the_summary_says_what_became_of_the_records(own_sample: Settings) -> None:
-    line, = summarize([own_sample.catalog.split(CHAT)], own_sample)
+    (line,) = summarize([own_sample.catalog.split(CHAT)], own_sample)
     assert (line.records, line.kept, sum(line.rejected.values()), sum(line.removed.values())) == (32, 29, 2, 1)
     assert (line.commit, line.scored, line.nll_mean) == (None, None, None)
     store = own_sample.store
     scored = msgspec.structs.replace(
-        store.current(Stage.POOLS, CHAT), stage=Stage.SCORED, counters={"rows": 0, "checkpoints": {"student": {"status": {}, "nll_mean": None}}}
+        store.current(Stage.POOLS, CHAT),
+        stage=Stage.SCORED,
+        counters={"rows": 0, "checkpoints": {"student": {"status": {}, "nll_mean": None}}},
     )
     store.write_manifest(scored)
-    line, = summarize([own_sample.catalog.split(CHAT)], own_sample)
+    (line,) = summarize([own_sample.catalog.split(CHAT)], own_sample)
     assert (line.scored, line.nll_mean) == (0, None)

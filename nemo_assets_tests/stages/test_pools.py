@@ -19,9 +19,10 @@ from nemo_assets_tests.stages.making import make, make_chain, rows_of
 ORIGIN, RENDERED = "nemotron-math-v2/low", "nemotron-math-v2-harmony-tools/low"
 
 SOUND_MATH = {
-    "record_uid": b"0" * 16, "id": "row", "quality_valid_harmony": True, "quality_completion_nonempty": True, "quality_valid_tool_schema": True,
-    "quality_has_tool": False, "meta_domain": "math", "meta_difficulty_bin": "high", "meta_row_verified": True, "meta_correctness": 1.0,
-    "meta_correctness_high": 1.0, "meta_reasoning": None, "meta_capability_target": None, "stats_approx_tokens": 100, "split": "high_part00",
+    "record_uid": b"0" * 16, "id": "row", "split": "high_part00", "stats_approx_tokens": 100,
+    "quality_valid_harmony": True, "quality_completion_nonempty": True, "quality_valid_tool_schema": True,
+    "quality_has_tool": False, "meta_domain": "math", "meta_difficulty_bin": "high", "meta_row_verified": True,
+    "meta_correctness": 1.0, "meta_correctness_high": 1.0, "meta_reasoning": None, "meta_capability_target": None,
 }  # fmt: skip
 
 
@@ -29,22 +30,41 @@ SOUND_MATH = {
     ("changed", "expected"),
     [
         ({}, {"has_correctness_meta", "verified_correct", "high_correctness", "math_high_verified_correct"}),
-        ({"meta_correctness": 0.875, "meta_correctness_high": None}, {"has_correctness_meta", "verified_correct", "high_correctness"}),
-        ({"meta_correctness": 0.5, "meta_row_verified": None, "meta_difficulty_bin": "low"}, {"has_correctness_meta", "mid_correctness"}),
+        (
+            {"meta_correctness": 0.875, "meta_correctness_high": None},
+            {"has_correctness_meta", "verified_correct", "high_correctness"},
+        ),
+        (
+            {"meta_correctness": 0.5, "meta_row_verified": None, "meta_difficulty_bin": "low"},
+            {"has_correctness_meta", "mid_correctness"},
+        ),
         ({"meta_correctness": 0.25, "meta_row_verified": False}, {"has_correctness_meta", "low_correctness"}),
         (
-            {"meta_correctness": None, "meta_row_verified": None, "stats_approx_tokens": 8192, "quality_has_tool": True},
+            {
+                "meta_correctness": None,
+                "meta_row_verified": None,
+                "stats_approx_tokens": 8192,
+                "quality_has_tool": True,
+            },
             {"missing_correctness_meta", "long_context", "tool_use"},
         ),
         ({"quality_valid_tool_schema": False}, set()),  # what every pool requires
         (
-            {"meta_domain": "chat_if", "split": "structured_outputs", "meta_correctness": None, "meta_row_verified": None, "meta_reasoning": "off"},
+            {
+                "meta_domain": "chat_if",
+                "split": "structured_outputs",
+                "meta_correctness": None,
+                "meta_row_verified": None,
+                "meta_reasoning": "off",
+            },
             {"missing_correctness_meta", "structured_outputs", "reasoning_off"},
         ),
     ],
 )
 def test_a_row_belongs_to_the_pools_whose_condition_it_meets(changed: dict[str, Any], expected: set[str]) -> None:
-    row = pl.DataFrame([SOUND_MATH | changed], schema_overrides={"meta_reasoning": pl.String, "meta_capability_target": pl.String}).lazy()
+    row = pl.DataFrame(
+        [SOUND_MATH | changed], schema_overrides={"meta_reasoning": pl.String, "meta_capability_target": pl.String}
+    ).lazy()
     member = memberships(row, load_catalog().pool_policy)
     assert member["pools"].to_list() == [sorted(f"candidates_{name}" for name in expected)]
 
@@ -71,13 +91,20 @@ def test_rendered_rows_take_the_correctness_of_the_equal_text(sample: Settings, 
         origin.setdefault(row["text_sha1"], row)
     kept = rows_of(store.current(Stage.DEDUPED, manifest.partition), store).to_pylist()
     expected = [
-        {"record_uid": row["record_uid"], **{column: origin[row["text_sha1"]][column] for column in CORRECTNESS_COLUMNS}}
+        {
+            "record_uid": row["record_uid"],
+            **{column: origin[row["text_sha1"]][column] for column in CORRECTNESS_COLUMNS},
+        }
         for row in kept
         if row["text_sha1"] in origin
     ]
     assert rows_of(manifest, store, "joined").to_pylist() == expected
     assert 0 < len(expected) < len(kept)
-    assert manifest.counters["join"] == {"rows": len(kept), "matched": len(expected), "rate": round(len(expected) / len(kept), 6)}
+    assert manifest.counters["join"] == {
+        "rows": len(kept),
+        "matched": len(expected),
+        "rate": round(len(expected) / len(kept), 6),
+    }
     evaluated = {row["record_uid"] for row in expected if row["meta_correctness"] is not None}
     members = rows_of(manifest, store).to_pylist()
     assert evaluated == {row["record_uid"] for row in members if "candidates_has_correctness_meta" in row["pools"]}
@@ -104,5 +131,7 @@ def test_without_the_origin_there_is_no_join_until_it_is_made(settings: Settings
 )
 def test_a_wrong_predicate_is_told_with_its_pool(predicate: str, told: str) -> None:
     policy = PoolPolicy("quality_valid_harmony", {"candidates_wrong": Pool("Wrong.", predicate)})
-    with pytest.raises(UserError, match=f"pool 'candidates_wrong' in nemo_assets/catalog/policies/pools.yaml: .*{told}"):
+    with pytest.raises(
+        UserError, match=f"pool 'candidates_wrong' in nemo_assets/catalog/policies/pools.yaml: .*{told}"
+    ):
         pool_expressions(policy)

@@ -99,7 +99,10 @@ def test_what_is_published_is_what_is_kept_with_uids_in_hex(released: Settings) 
 
 def test_rendered_rows_are_published_with_the_joined_correctness(released: Settings) -> None:
     store = released.store
-    joined = {row["record_uid"].hex(): row for row in rows_of(store.current(Stage.POOLS, RENDERED), store, "joined").to_pylist()}
+    joined = {
+        row["record_uid"].hex(): row
+        for row in rows_of(store.current(Stage.POOLS, RENDERED), store, "joined").to_pylist()
+    }
     assert joined
     for row in pq.read_table(repo_of(released, RENDERED) / "rows/medium-00000.parquet").to_pylist():
         origin = joined.get(row["record_uid"], {})
@@ -168,18 +171,28 @@ def test_a_release_needs_pools_and_ledger_of_the_same_rows(own_release: Settings
     store = own_release.store
     pools = store.current(Stage.POOLS, KEY)
     store.write_manifest(msgspec.structs.replace(pools, inputs={"deduped": "d" * 16}))
-    with pytest.raises(UserError, match="pools is older than deduped. Materialise pools of nemotron-agentic-v1/tool_calling first"):
+    with pytest.raises(
+        UserError, match=r"pools is older than deduped\. Materialise pools of nemotron-agentic-v1/tool_calling first"
+    ):
         make(Stage.PUBLISHED, KEY, own_release)
     assert not repo_of(own_release, KEY).exists()
 
 
-def test_shards_are_cut_between_parts_and_hold_the_same_rows(own_release: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_are_cut_between_parts_and_hold_the_same_rows(
+    own_release: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from nemo_assets.stages import published
     from nemo_assets.stages.normalized import normalize
 
     store = own_release.store
     normalize(own_release.catalog.split(KEY), store, unit_bytes=20_000)
-    for stage, partition in ((Stage.SIGNATURES, KEY), (Stage.DUPLICATES, "distilled"), (Stage.DEDUPED, KEY), (Stage.LEDGER, KEY), (Stage.POOLS, KEY)):
+    for stage, partition in (
+        (Stage.SIGNATURES, KEY),
+        (Stage.DUPLICATES, "distilled"),
+        (Stage.DEDUPED, KEY),
+        (Stage.LEDGER, KEY),
+        (Stage.POOLS, KEY),
+    ):
         make(stage, partition, own_release)
     monkeypatch.setattr(published, "SHARD_BYTES", 40_000)
     manifest = make(Stage.PUBLISHED, KEY, own_release)
@@ -191,7 +204,10 @@ def test_shards_are_cut_between_parts_and_hold_the_same_rows(own_release: Settin
     assert [name for path in paths for name in pq.read_table(repo / path)["id"].to_pylist()] == kept
     memberships = rows_of(store.current(Stage.POOLS, KEY), store).to_pylist()
     members = [row["id"] for row in memberships if "candidates_tool_use" in row["pools"]]
-    published_members = [pq.read_table(repo / path)["id"].to_pylist() for path in published.release_files(manifest, "candidates_tool_use")]
+    published_members = [
+        pq.read_table(repo / path)["id"].to_pylist()
+        for path in published.release_files(manifest, "candidates_tool_use")
+    ]
     assert [name for names in published_members for name in names] == members
 
 
@@ -202,11 +218,16 @@ def on_hub(own_sample: Settings, hub_server: RunningHub) -> Settings:
 
 def hub_files(hub: RunningHub, repo: str) -> dict[str, str]:
     head = hub.store.repositories[repo].history("main")[0][1]
-    digests = {path: hashlib.sha256(hub.store.content_path(entry).read_bytes()).hexdigest() for path, entry in head.files.items()}
+    digests = {
+        path: hashlib.sha256(hub.store.content_path(entry).read_bytes()).hexdigest()
+        for path, entry in head.files.items()
+    }
     return {path: sha256 for path, sha256 in sorted(digests.items()) if not path.startswith(".")}
 
 
-def test_the_hub_gets_the_same_files_as_a_directory_in_a_private_repo(released: Settings, on_hub: Settings, hub_server: RunningHub) -> None:
+def test_the_hub_gets_the_same_files_as_a_directory_in_a_private_repo(
+    released: Settings, on_hub: Settings, hub_server: RunningHub
+) -> None:
     make(Stage.PUBLISHED, KEY, on_hub)
     make(Stage.PUBLISHED, OTHER, on_hub)
     repository = hub_server.store.repositories["alice/nemotron-agentic-v1-pools"]
@@ -214,7 +235,9 @@ def test_the_hub_gets_the_same_files_as_a_directory_in_a_private_repo(released: 
     assert len(repository.history("main")) == 1 + 2  # the Hub's own first commit, and one a split
     on_the_hub, in_the_directory = hub_files(hub_server, repository.repo_id), visible(repo_of(released, KEY))
     assert on_the_hub.keys() == in_the_directory.keys()
-    assert {path for path in on_the_hub if on_the_hub[path] != in_the_directory[path]} <= {"README.md"}  # it names the repo
+    assert {path for path in on_the_hub if on_the_hub[path] != in_the_directory[path]} <= {
+        "README.md"
+    }  # it names the repo
     make(Stage.PUBLISHED, KEY, on_hub)
     assert len(repository.history("main")) == 3
 

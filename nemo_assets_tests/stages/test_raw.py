@@ -45,7 +45,10 @@ def test_a_file_that_did_not_change_keeps_its_bytes_and_its_first_revision(own_s
     pq.write_table(pq.read_table(two).slice(0, 3), two)
     second = make(Stage.RAW, PARQUET, own_source)
     assert second.details["revision"] != first.details["revision"]
-    assert [file["revision"] for file in second.details["files"]] == [first.details["revision"], second.details["revision"]]
+    assert [file["revision"] for file in second.details["files"]] == [
+        first.details["revision"],
+        second.details["revision"],
+    ]
     assert (blob.stat().st_ino, blob.stat().st_mtime_ns) == (fetched.st_ino, fetched.st_mtime_ns)
     assert blob.read_bytes() == one.read_bytes()
     assert second.data_version != first.data_version
@@ -92,7 +95,7 @@ def test_a_file_that_the_source_lacks_is_told_with_what_it_has(own_source: Setti
 def test_parquet_that_is_none_is_named_and_nothing_is_made_current(own_source: Settings) -> None:
     parquet_files(own_source)[1].write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     make(Stage.RAW, PARQUET, own_source)
-    clear = r"^radna0/\S*/data/medium-00001-of-00002\.parquet: cannot be read as Parquet \(.*\)\. Fetch it again or repair it"
+    clear = r"^radna0/\S*/data/medium-00001-of-00002\.parquet: cannot be read as Parquet \(.*\)\. Fetch it again"
     with pytest.raises(UserError, match=clear):
         make(Stage.NORMALIZED, PARQUET, own_source)
     assert own_source.store.find(Stage.NORMALIZED, PARQUET) is None
@@ -122,7 +125,9 @@ def anywhere(request: pytest.FixtureRequest, settings: Settings) -> Settings:
         return settings
     hub: RunningHub = request.getfixturevalue("hub_server")
     for repo in (LINES_REPO, PARQUET_REPO):
-        hub.store.seed(repo, {path.relative_to(HUB / repo).as_posix(): path.read_bytes() for path in (HUB / repo).rglob("*.*")})
+        hub.store.seed(
+            repo, {path.relative_to(HUB / repo).as_posix(): path.read_bytes() for path in (HUB / repo).rglob("*.*")}
+        )
     return replace(settings, source_dir=None, endpoint=hub.endpoint, token=hub.token)
 
 

@@ -31,7 +31,10 @@ class Fate(NamedTuple):
 def fates(sample: Settings) -> dict[Place, Fate]:
     """The ledger by (file in the sample, row), every record once."""
     entries = list(_entries(sample))
-    found = {(f"{entry['dataset']}/{entry['source_file']}", entry["source_row"]): Fate(entry["state"], entry["code"], entry) for entry in entries}
+    found = {
+        (f"{entry['dataset']}/{entry['source_file']}", entry["source_row"]): Fate(entry["state"], entry["code"], entry)
+        for entry in entries
+    }
     assert len(found) == len(entries)
     return found
 
@@ -55,13 +58,21 @@ def test_every_record_has_exactly_one_fate(fates: dict[Place, Fate]) -> None:
 
 def test_records_that_are_no_duplicates_end_as_they_deserve(fates: dict[Place, Fate]) -> None:
     """Rejected with the right code, or kept: planted oddities and the unlisted sound records alike."""
-    originals = {(planted["of"]["file"], planted["of"]["row"]) for planted in PLANTED.values() if planted["state"] == "removed"}
+    originals = {
+        (planted["of"]["file"], planted["of"]["row"]) for planted in PLANTED.values() if planted["state"] == "removed"
+    }
     alone = [place for place in fates if deserved(place)[0] != "removed" and place not in originals]
     assert len(alone) > 400
     assert {place: fates[place][:2] for place in alone} == {place: deserved(place) for place in alone}
 
 
-@pytest.mark.parametrize("code", ["exact_duplicate", pytest.param("near_duplicate", marks=pytest.mark.xfail(strict=True, reason="equal content alone is compared"))])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "exact_duplicate",
+        pytest.param("near_duplicate", marks=pytest.mark.xfail(strict=True, reason="equal content alone is compared")),
+    ],
+)
 def test_of_a_planted_pair_exactly_one_survives(fates: dict[Place, Fate], code: str) -> None:
     for place, planted in PLANTED.items():
         if planted["code"] != code:
@@ -78,7 +89,11 @@ def test_of_a_planted_pair_exactly_one_survives(fates: dict[Place, Fate], code: 
 
 def duplicates_of(place: Place, code: str) -> set[Place]:
     """`place` and all that are, directly or not, planted as copies of it or it of them."""
-    pairs = [(key, (planted["of"]["file"], planted["of"]["row"])) for key, planted in PLANTED.items() if planted["code"] == code]
+    pairs = [
+        (key, (planted["of"]["file"], planted["of"]["row"]))
+        for key, planted in PLANTED.items()
+        if planted["code"] == code
+    ]
     group, before = {place}, set[Place]()
     while group != before:
         before = set(group)
@@ -107,7 +122,9 @@ def test_the_manifests_count_what_the_tables_hold(sample: Settings, fates: dict[
 
 def test_every_kept_row_says_of_itself_what_its_text_says(sample: Settings) -> None:
     """Mask, text digest and lengths can be reproduced from the text alone."""
-    rows = pl.concat(pl.read_parquet(sample.store.paths(manifest)) for manifest in sample.store.manifests(Stage.DEDUPED))
+    rows = pl.concat(
+        pl.read_parquet(sample.store.paths(manifest)) for manifest in sample.store.manifests(Stage.DEDUPED)
+    )
     assert rows.height > 390
     for row in rows.iter_rows(named=True):
         spans = loss_spans_of_text(row["text"], row["loss_mode"], row["loss_terminators"])
@@ -123,11 +140,15 @@ def test_every_kept_row_says_of_itself_what_its_text_says(sample: Settings) -> N
 
 
 def test_odd_but_sound_records_are_kept_and_say_what_is_odd(sample: Settings, fates: dict[Place, Fate]) -> None:
-    rows = pl.concat(pl.read_parquet(sample.store.paths(m), columns=["record_uid", "quality_tags", "quality_valid_tool_schema"]) for m in sample.store.manifests(Stage.DEDUPED))
+    rows = pl.concat(
+        pl.read_parquet(sample.store.paths(m), columns=["record_uid", "quality_tags", "quality_valid_tool_schema"])
+        for m in sample.store.manifests(Stage.DEDUPED)
+    )
     tags = {row["record_uid"]: row for row in rows.iter_rows(named=True)}
     expected = {
-        "bom_at_file_start": "json:byte_order_mark", "nan_literal": "json:nonfinite_number", "infinity_literal": "json:nonfinite_number",
-        "huge_integer": "json:big_integer", "nul_escape": "nul", "nul_character": "nul", "short_final_answer": "too_short",
+        "bom_at_file_start": "json:byte_order_mark", "nan_literal": "json:nonfinite_number",
+        "infinity_literal": "json:nonfinite_number", "huge_integer": "json:big_integer",
+        "nul_escape": "nul", "nul_character": "nul", "short_final_answer": "too_short",
         "repetitive": "repetitive", "too_long": "too_long",
     }  # fmt: skip
     for place, planted in PLANTED.items():

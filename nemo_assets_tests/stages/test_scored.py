@@ -46,7 +46,12 @@ def test_every_kept_row_has_a_score_or_a_reason_and_its_rank_within_the_split(pu
     ok = [row for row in rows if row["status"] == "ok"]
     assert len(ok) >= 6
     for row in rows:
-        assert (row["nll_mean"] is None) == (row["status"] != "ok") == (row["reason"] is not None) == (row["percentile_within_split"] is None)
+        assert (
+            (row["nll_mean"] is None)
+            == (row["status"] != "ok")
+            == (row["reason"] is not None)
+            == (row["percentile_within_split"] is None)
+        )
     for row in ok:
         assert row["nll_mean"] == pytest.approx(row["nll_sum"] / row["completion_token_count"])
         assert row["ppl"] == pytest.approx(math.exp(row["nll_mean"]))
@@ -59,12 +64,16 @@ def test_every_kept_row_has_a_score_or_a_reason_and_its_rank_within_the_split(pu
     assert counted["nll_mean"] == pytest.approx(sum(row["nll_mean"] for row in ok) / len(ok), abs=1e-5)
 
 
-def test_a_second_run_is_current_and_a_changed_model_directory_is_scored_anew(published: Settings, tiny_student: Path) -> None:
+def test_a_second_run_is_current_and_a_changed_model_directory_is_scored_anew(
+    published: Settings, tiny_student: Path
+) -> None:
     first = make(Stage.SCORED, KEY, published)
     assert make(Stage.SCORED, KEY, published) == first
     model = Path(str(published.model_name))
     config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"rope_theta": 50.0, "rope_parameters": {"rope_type": "default", "rope_theta": 50.0}}))
+    (model / "config.json").write_text(
+        json.dumps(config | {"rope_theta": 50.0, "rope_parameters": {"rope_type": "default", "rope_theta": 50.0}})
+    )
     second = make(Stage.SCORED, KEY, published)
     before, after = (rows_of(manifest, published.store, "scores.student") for manifest in (first, second))
     assert before["nll_mean"] != after["nll_mean"]
@@ -86,7 +95,8 @@ def test_every_checkpoint_to_be_scored_has_its_own_scores(published: Settings, t
     (other / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
     checkpoints = (
         f"checkpoints:\n  student: {{model: {published.model_name}, purpose: One.}}\n"
-        f"  reference: {{model: {other}, purpose: Another.}}\n  declared: {{model: {other}, purpose: Not scored., score: false}}\n"
+        f"  reference: {{model: {other}, purpose: Another.}}\n"
+        f"  declared: {{model: {other}, purpose: Not scored., score: false}}\n"
     )
     catalog = catalog_with(tmp_path / "catalog", *SLUGS, checkpoints=checkpoints)
     both = replace(published, model_name=None, catalog_dir=catalog)
@@ -136,12 +146,18 @@ def test_scores_are_of_what_is_published(published: Settings) -> None:
     store = published.store
     deduped = store.current(Stage.DEDUPED, KEY)
     store.write_manifest(msgspec.structs.replace(deduped, data_version="d" * 16))
-    with pytest.raises(UserError, match="published is older than deduped. Materialise published of nemotron-math-v2-harmony-tools/high_part01 first"):
+    with pytest.raises(
+        UserError,
+        match=r"published is older than deduped\. Materialise published of nemotron-math-v2-harmony-tools/high_part01 ",
+    ):
         make(Stage.SCORED, KEY, published)
 
 
 def test_a_model_that_is_not_there_is_told_and_nothing_is_made_current(published: Settings) -> None:
     gone = replace(published, model_name=str(published.data_dir / "no-such-model"))
-    with pytest.raises(UserError, match="checkpoint student: the model directory .*no-such-model does not exist. Set MODEL_NAME to one that does"):
+    with pytest.raises(
+        UserError,
+        match=r"checkpoint student: the model directory .*no-such-model does not exist\. Set MODEL_NAME to one",
+    ):
         make(Stage.SCORED, KEY, gone)
     assert published.store.find(Stage.SCORED, KEY) is None

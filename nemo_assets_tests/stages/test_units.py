@@ -44,11 +44,16 @@ def test_extents_tile_a_file_of_lines_and_count_what_is_read(
         read += own
     assert [line for _, _, line in read] == expected
     assert [number for number, _, _ in read] == list(range(len(expected)))
-    assert all(content[offset : offset + len(line)] == line and content[offset - 1 : offset] in (b"", b"\n") for _, offset, line in read)
+    assert all(
+        content[offset : offset + len(line)] == line and content[offset - 1 : offset] in (b"", b"\n")
+        for _, offset, line in read
+    )
 
 
 @given(group_rows=st.lists(st.integers(1, 5), min_size=1, max_size=6), unit_bytes=st.integers(1, 400))
-def test_extents_tile_the_row_groups_of_a_parquet_file(tmp_path_factory: pytest.TempPathFactory, group_rows: list[int], unit_bytes: int) -> None:
+def test_extents_tile_the_row_groups_of_a_parquet_file(
+    tmp_path_factory: pytest.TempPathFactory, group_rows: list[int], unit_bytes: int
+) -> None:
     path = tmp_path_factory.getbasetemp() / "rows.parquet"
     with pq.ParquetWriter(path, pa.schema({"n": pa.int64()})) as writer:
         for rows in group_rows:
@@ -78,7 +83,9 @@ def _killed_at_two(unit: int) -> int:
 
 
 def test_a_killed_worker_is_told_in_one_line() -> None:
-    with pytest.raises(UserError, match=r"killed, most likely for want of memory.*fewer than 2 workers \(NEMO_WORKERS\)"):
+    with pytest.raises(
+        UserError, match=r"killed, most likely for want of memory.*fewer than 2 workers \(NEMO_WORKERS\)"
+    ):
         list(run_units(_killed_at_two, range(4), 2, "units", float, "units"))
 
 
@@ -91,11 +98,15 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     """They would wait for work for ever."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from nemo_assets.stages.units import run_units; from nemo_assets_tests.stages.test_units import _noted_and_slow\n"
+        "from nemo_assets.stages.units import run_units\n"
+        "from nemo_assets_tests.stages.test_units import _noted_and_slow\n"
         "if __name__ == '__main__':\n"
-        "    for _ in run_units(_noted_and_slow, [Path(sys.argv[1])] * 2000, 2, 'units', lambda _: 1, 'units'): print(flush=True)\n"
+        "    places = [Path(sys.argv[1])] * 2000\n"
+        "    for _ in run_units(_noted_and_slow, places, 2, 'units', lambda _: 1, 'units'): print(flush=True)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     assert parent.stdout is not None
     parent.stdout.readline()
     parent.kill()
