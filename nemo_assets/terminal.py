@@ -36,7 +36,7 @@ class Bars:
     """One bar for each piece of work under way; it leaves the screen when the work is done."""
 
     def __init__(self) -> None:
-        # Dagster sends what a step writes to stderr to the run's log; bars belong on the terminal, so they keep their own.
+        # Dagster sends what a step writes to stderr to the run's log; bars belong on the terminal: they keep their own.
         self._terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w") if sys.stderr.isatty() else None
         console = Console(file=self._terminal, highlight=False) if self._terminal else err
         label, bar, elapsed = TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn()
@@ -55,8 +55,8 @@ class Bars:
             yield _Bar(progress, task)
         finally:
             progress.remove_task(task)
-            if not progress.tasks:
-                progress.stop()
+            if self._terminal and not progress.tasks:
+                progress.stop()  # elsewhere it would leave an empty line
 
 
 def grouped_table(

@@ -23,7 +23,7 @@ from nemo_assets.sample import HUB
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Stage
 from nemo_assets_tests.hub.fixtures import RunningHub
-from nemo_assets_tests.stages.making import files_below
+from nemo_assets_tests.stages.making import files_below, rows_of
 
 AGENTIC, SCIENCE, PROOFS, RENDERED = (
     "nemotron-agentic-v1",
@@ -302,6 +302,88 @@ def test_run_skips_what_is_current(shell: Shell) -> None:
     assert again.code == 0
     assert again.err.splitlines()[-1].startswith("0 made")
     assert {path: path.stat().st_mtime_ns for path in shell.data.rglob("*.parquet")} == before
+
+
+@pytest.mark.slow
+def test_the_demo_takes_the_sample_through_the_whole_chain(shell: Shell, tiny_student: Path) -> None:
+    told = shell("demo")  # `tiny_student` only says that this machine can score
+    assert told.code == 0, told
+    settings = Settings.from_environment({"NEMO_DATA_DIR": str(shell.data)})
+    partitions = set(settings.catalog.splits)
+    for stage in (Stage.LEDGER, Stage.PUBLISHED, Stage.SCORED):
+        assert {manifest.partition for manifest in settings.store.manifests(stage)} == partitions
+    for line in told.out.splitlines():
+        if " explain " in line:
+            reference = line.split(" explain ")[1].split()[0]
+            assert shell("explain", reference).code == 0
+
+
+# Looking at data
+
+
+@pytest.fixture
+def looking(shell: Shell, sample: Settings) -> Shell:
+    """A shell whose data directory is the sample up to pools; nothing of this writes there."""
+    shell.data.symlink_to(sample.data_dir)
+    return shell
+
+
+def ledger_entry(sample: Settings, key: str, state: str) -> dict[str, Any]:
+    entries = rows_of(sample.store.current(Stage.LEDGER, key), sample.store).to_pylist()
+    return next(entry for entry in entries if entry["state"] == state)
+
+
+def test_a_kept_row_is_explained_by_its_id(looking: Shell, sample: Settings) -> None:
+    kept = ledger_entry(sample, f"{SCIENCE}/MCQ", "kept")
+    told = looking("explain", kept["id"])
+    assert told.code == 0, told
+    assert kept["record_uid"].hex() in told.out
+    assert "data/MCQ.jsonl" in told.out
+
+
+def test_a_removed_record_is_explained_with_its_survivor_and_its_bytes(looking: Shell, sample: Settings) -> None:
+    removed = ledger_entry(sample, f"{SCIENCE}/RQA", "removed")
+    explained = json.loads(looking("explain", removed["record_uid"].hex(), "--json").out)
+    assert removed["survivor_uid"].hex() in json.dumps(explained)
+    lines = (HUB / "nvidia/Nemotron-Science-v1/data/RQA.jsonl").read_bytes().split(b"\n")
+    raw = looking("explain", removed["record_uid"].hex(), "--raw").out
+    assert raw.encode().removesuffix(b"\n") == lines[removed["source_row"]]
+
+
+def test_a_rejected_record_is_explained_by_its_place(looking: Shell, sample: Settings) -> None:
+    rejected = ledger_entry(sample, f"{SCIENCE}/MCQ", "rejected")
+    told = looking("explain", f"{SCIENCE}:MCQ:{rejected['source_file']}:{rejected['source_row']}")
+    assert told.code == 0, told
+    assert rejected["code"] in told.out
+
+
+def test_rows_can_be_sampled_and_asked_for_in_sql(looking: Shell, sample: Settings) -> None:
+    sampled = json.loads(looking("sample", "deduped", f"{SCIENCE}/MCQ", "-n", "3", "--json").out)
+    assert len({row["record_uid"] for row in sampled}) == 3
+    counted = json.loads(looking("query", "SELECT state, count(*) AS n FROM ledger GROUP BY state", "--json").out)
+    manifests = list(sample.store.manifests(Stage.LEDGER))
+    expected = {
+        "kept": sum(manifest.counters["kept"] for manifest in manifests),
+        "rejected": sum(sum(manifest.counters["rejected"].values()) for manifest in manifests),
+        "removed": sum(sum(manifest.counters["removed"].values()) for manifest in manifests),
+    }
+    assert {row["state"]: row["n"] for row in counted} == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["explain", "no-such-id"], "no-such-id"),
+        (["explain", f"{SCIENCE}:MCQ:data/MCQ.jsonl:99999"], "99999"),
+        (["sample", "dedupped", f"{SCIENCE}/MCQ"], "dedupped"),
+        (["sample", "deduped", f"{SCIENCE}/MQC"], f"{SCIENCE}/MQC"),
+        (["sample", "deduped", f"{SCIENCE}/MCQ", "--where", "no_such_column > 1"], "no_such_column"),
+        (["query", "SELECT * FROM no_such_table"], "no_such_table"),
+        (["query", "SELEC 1"], "SELEC"),
+    ],
+)
+def test_a_wrong_question_is_one_line(looking: Shell, arguments: list[str], told: str) -> None:
+    assert_one_clear_line(looking(*arguments), told)
 
 
 # What the user can put right

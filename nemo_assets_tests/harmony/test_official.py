@@ -41,7 +41,12 @@ def test_strict_parser_reads_and_refuses_what_the_official_one_does():
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     ["", "a\nb\n", "x\r\ny", "tail\r", "q\"uo'\\", "null", "\u2028", "\x00", "<|x|>", "🙂é"]
 )
-numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+# The library reads some long decimals one unit in the last place off (serde_json without its `float_roundtrip`), so only
+# numbers that every reader reads alike are compared: up to 15 digits and a small exponent, and integers of 64 bits.
+short_decimals = st.builds(
+    lambda digits, exponent: float(f"{digits}e{exponent}"), st.integers(-(10**9), 10**9), st.integers(-9, 9)
+)
+numbers = st.integers(-(2**63), 2**64 - 1) | short_decimals | st.sampled_from([1e16, 1e21, 1e-7, 10**20, -(10**21)])
 values = st.recursive(
     st.none() | st.booleans() | numbers | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
