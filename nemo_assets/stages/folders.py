@@ -76,14 +76,15 @@ def _copy_shards(split: Split, store: Store, manifest: Manifest, out_dir: Path, 
     parts = [path for path, part in zip(store.paths(manifest), manifest.table("rows"), strict=True) if part.rows]
     folder = out_dir / "data" if hf_layout else out_dir
     folder.mkdir(parents=True, exist_ok=True)
-    for old in [*folder.glob(f"{split.name}-*-of-*.parquet"), *folder.glob(f"{split.name}__*.parquet")]:
-        old.unlink()
     names = [
         f"{split.name}-{n:05d}-of-{len(parts):05d}.parquet" if hf_layout else f"{split.name}__{n:05d}.parquet"
         for n in range(len(parts))
     ]
     for part, name in zip(parts, names, strict=True):
         shutil.copyfile(part, folder / name)
+    for old in (*folder.glob(f"{split.name}-*-of-*.parquet"), *folder.glob(f"{split.name}__*.parquet")):
+        if old.name not in names:  # of an earlier run that made more, or fewer, shards
+            old.unlink()
     return [folder / name for name in names]
 
 

@@ -13,7 +13,7 @@ from nemo_assets.stages.duplicates import duplicates_basis, signed_splits
 from nemo_assets.stages.ledger import ledger_basis
 from nemo_assets.stages.normalized import normalize_basis
 from nemo_assets.stages.pools import correctness_origin, pools_basis
-from nemo_assets.stages.published import publish_basis, release_inputs
+from nemo_assets.stages.published import is_at_destination, publish_basis, release_inputs
 from nemo_assets.stages.raw import raw_basis, split_files
 from nemo_assets.stages.scored import score_basis, scored_checkpoints
 from nemo_assets.stages.signatures import sign_basis
@@ -34,12 +34,17 @@ class Standing(NamedTuple):
 
 
 def standing(stage: Stage, partition: str, settings: Settings) -> Standing:
-    """Compare the current manifest with what it would be made from now. Of `raw` this asks the source for its files."""
+    """Compare the current manifest with what it would be made from now.
+
+    Of `raw` this asks the source for its files, of `published` the destination whether it still has the release.
+    """
     manifest = settings.store.find(stage, partition)
     if manifest is None:
         return Standing("missing", None)
     basis = _basis(stage, partition, settings)
     current = basis is not None and settings.store.find_current(stage, partition, basis) is not None
+    if current and stage is Stage.PUBLISHED:
+        current = is_at_destination(manifest, settings)
     return Standing("current" if current else "stale", manifest)
 
 

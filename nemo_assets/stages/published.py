@@ -73,12 +73,11 @@ def publish(split: Split, settings: Settings) -> Manifest:
     Raises UserError for a missing token, an unreachable destination, or a repo others keep changing.
     """
     catalog, store = settings.catalog, settings.store
-    target = open_target(settings.destination, settings.endpoint, settings.token, private=not settings.public)
-    repo = settings.release_repo(split)
+    target, repo = _target(settings), settings.release_repo(split)
     inputs = release_inputs(split, store)
     basis = publish_basis(split, settings, inputs)
     current = store.find_current(Stage.PUBLISHED, split.key, basis)
-    if current is not None and _still_there(current, target, repo):
+    if current is not None and is_at_destination(current, settings):
         return current
     with store.staging(Stage.PUBLISHED, split.key, basis) as staging:
         pieces = _pieces(split, catalog, store, inputs, staging)
@@ -120,13 +119,16 @@ def publish_basis(split: Split, settings: Settings, inputs: dict[str, Manifest])
     return Basis(depends, {"code": PUBLISHED_CODE, "card": code_digest(Path(card.__file__)), "target": target})
 
 
-def _still_there(current: Manifest, target: Target, repo: str) -> bool:
-    """Whether the destination still has the files of this release."""
+def is_at_destination(release: Manifest, settings: Settings) -> bool:
+    """Whether the head of the release's repo still has its files, byte for byte; asks the destination."""
+    target, repo = _target(settings), release.details["repo"]
     head = target.head(repo)
-    if head is None:
-        return False
-    there = target.paths(repo, head)
-    return all(there.get(path) == sha256 for path, sha256 in current.details["files"].items())
+    there = target.paths(repo, head) if head else {}
+    return all(there.get(path) == sha256 for path, sha256 in release.details["files"].items())
+
+
+def _target(settings: Settings) -> Target:
+    return open_target(settings.destination, settings.endpoint, settings.token, private=not settings.public)
 
 
 def _pieces(split: Split, catalog: Catalog, store: Store, inputs: dict[str, Manifest], staging: Staging) -> list[Piece]:

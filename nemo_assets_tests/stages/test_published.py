@@ -17,6 +17,7 @@ import yaml
 
 from nemo_assets.errors import UserError
 from nemo_assets.settings import Settings
+from nemo_assets.stages.plan import standing
 from nemo_assets.storage import Manifest, Stage
 from nemo_assets_tests.hub.fixtures import RunningHub
 from nemo_assets_tests.stages.making import make, rows_of
@@ -271,3 +272,16 @@ def test_splits_published_at_once_all_land(on_hub: Settings, hub_server: Running
     front = yaml.safe_load(hub_server.store.content_path(card).read_text().split("---")[1])
     rows = next(config for config in front["configs"] if config["config_name"] == "rows")
     assert len(rows["data_files"]) == len(keys) == 5
+
+
+def test_a_release_that_is_gone_from_the_destination_is_not_current_and_is_published_again(
+    released: Settings, tmp_path: Path
+) -> None:
+    settings = replace(released, publish_to=str(tmp_path / "elsewhere"))
+    first = make(Stage.PUBLISHED, KEY, settings)
+    assert standing(Stage.PUBLISHED, KEY, settings).currency == "current"
+    shutil.rmtree(tmp_path / "elsewhere")
+    assert standing(Stage.PUBLISHED, KEY, settings).currency == "stale"
+    again = make(Stage.PUBLISHED, KEY, settings)
+    assert again.details["files"] == first.details["files"]
+    assert set(first.details["files"]) <= set(visible(repo_of(settings, KEY)))
