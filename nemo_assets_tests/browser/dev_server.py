@@ -24,9 +24,9 @@ import nemo_assets
 
 REPOSITORY = Path(nemo_assets.__file__).parents[1]
 
-START_SECONDS = 120  # the UI, its code server and the daemon each import Dagster first
+START_SECONDS = 180  # the UI, its code server and the daemon each import Dagster first
 STOP_SECONDS = 45
-RUN_SECONDS = 120
+RUN_SECONDS = 180
 POLL_SECONDS = 0.5
 
 _RUNS = "{ runsOrError(limit: 50) { ... on Runs { results { runId status } } } }"

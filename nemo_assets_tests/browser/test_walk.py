@@ -90,7 +90,8 @@ def sees_what_became_of_the_records(person: Person) -> None:
     assert person.line_of("unparseable") == ["rejected", "unparseable", "1", "3.4 %"]
     assert person.line_of("93.1 %")[2:] == ["27", "93.1 %"]
     histogram = person.page.locator("img[src^='data:image/svg']")
-    assert histogram.evaluate("image => image.complete && image.naturalWidth > 0 && image.naturalHeight > 0")
+    drawn = "image => image.decode().then(() => image.naturalWidth > 0 && image.naturalHeight > 0)"
+    assert histogram.evaluate(drawn)
     assert person.page.get_by_text(re.compile("^(Unsynced|Outdated)")).count() == 0
 
 
