@@ -294,8 +294,8 @@ def publish(
     folder: Annotated[Path, typer.Option(help="Folder to publish as it is.")],
 ) -> None:
     """Commit a folder to a dataset repo: on the Hub, or below NEMO_PUBLISH_TO if that is a directory."""
+    from nemo_assets.hub.destination import open_target
     from nemo_assets.hub.sources import require_repo_id
-    from nemo_assets.hub.targets import open_target
     from nemo_assets.stages.folders import publish_folder
 
     settings = _settings()
@@ -389,7 +389,7 @@ def _show_summary(settings: Settings, splits: list[Split]) -> None:
     by_dataset = itertools.groupby(summarize(splits, settings), key=lambda s: s.partition.partition("/")[0])
     groups = [(slug, [cells(s) for s in summaries]) for slug, summaries in by_dataset]
     columns = (
-        ("split", 18), ("records", 7), ("kept", 7), ("rejected", 26), ("removed", 17), ("pools", 5), ("commit", 8),
+        ("split", 18), ("records", 7), ("kept", 7), ("rejected", 26), ("removed", 18), ("pools", 5), ("commit", 8),
         ("scored", 7), ("mean NLL", 8),
     )  # fmt: skip
     out.print(grouped_table(columns, groups, right=("records", "kept", "pools", "scored", "mean NLL")))

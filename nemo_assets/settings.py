@@ -16,6 +16,7 @@ import msgspec
 
 from nemo_assets.catalog import CATALOG_DIR, Catalog, Checkpoint, Split, load_catalog
 from nemo_assets.errors import UserError
+from nemo_assets.hub.destination import organisation_of
 from nemo_assets.storage import Store
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -109,10 +110,7 @@ class Settings:
 
     def release_repo(self, split: Split) -> str:
         """The repo that rows and pools of this split are published to."""
-        organisation = (
-            self.destination.removeprefix("hf://").strip("/") if self.destination.startswith("hf://") else "local"
-        )
-        return f"{organisation}/{split.slug}-pools"
+        return f"{organisation_of(self.destination, default='local')}/{split.slug}-pools"
 
     @property
     def dagster_home(self) -> Path:

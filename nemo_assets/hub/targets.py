@@ -12,11 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from nemo_assets.errors import UserError
-from nemo_assets.hub.client import DEFAULT_ENDPOINT, Hub
-
-HUB_SCHEME = "hf://"
-
 
 class HeadMovedError(Exception):
     """Somebody else committed since the parent was read. Read the head again, rebuild what depends on it, and retry."""
@@ -78,34 +73,3 @@ class Target(Protocol):
 
     def url(self, repo_id: str, revision: str | None = None) -> str:
         """Where a person can look at the repo."""
-
-
-def open_target(
-    destination: str, endpoint: str = DEFAULT_ENDPOINT, token: str | None = None, private: bool = True
-) -> Target:
-    """The target that `destination` names: `hf://<org>` for the Hub, else the path of a directory.
-
-    New repos on the Hub are private unless told otherwise.
-
-    Raises:
-        UserError: the destination is neither.
-    """
-    # The implementations import this module for the contract they keep.
-    from nemo_assets.hub.directory_target import DirectoryTarget
-    from nemo_assets.hub.hub_target import HubTarget
-
-    if destination.startswith(HUB_SCHEME):
-        organisation = destination.removeprefix(HUB_SCHEME).strip("/")
-        if not organisation or "/" in organisation:
-            raise UserError(f"NEMO_PUBLISH_TO={destination}: it must read hf://<org>, without a repo name.")
-        return HubTarget(Hub(endpoint, token), private)
-    if "://" in destination or not destination:
-        raise UserError(f"NEMO_PUBLISH_TO={destination!r}: it must read hf://<org> or be the path of a directory.")
-    return DirectoryTarget(Path(destination))
-
-
-def organisation_of(destination: str, default: str) -> str:
-    """The organisation that repos of `destination` belong to: its own for `hf://<org>`, else `default`."""
-    if not destination.startswith(HUB_SCHEME):
-        return default
-    return destination.removeprefix(HUB_SCHEME).strip("/")

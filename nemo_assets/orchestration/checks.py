@@ -14,7 +14,7 @@ import polars as pl
 
 from nemo_assets.dedup import SIGNATURE_SCHEMA
 from nemo_assets.errors import UserError
-from nemo_assets.hub.targets import open_target
+from nemo_assets.hub.destination import open_target
 from nemo_assets.orchestration.partitions import Partitions, Per
 from nemo_assets.orchestration.resources import SettingsResource
 from nemo_assets.records.schema import LEDGER_SCHEMA

@@ -16,7 +16,10 @@ from nemo_assets.storage import Manifest
 
 Metadata = dict[str, Any]
 
-_BAR, _GAP, _HEIGHT = 9, 2, 40  # of the length histogram, in pixels
+# What a counter is called where its own name would not say enough.
+_NAMES = {"unexpected": "rejected for an unexpected structure"}
+
+_BAR, _GAP, _HEIGHT = 22, 3, 60  # of the length histogram, in pixels
 
 
 def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult[None]:
@@ -26,7 +29,7 @@ def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult
         **_funnel(counters),
         **_shares("pools", "pool", counters.get("pools", {}), counters.get("rows", 0)),
         **_shares("tags", "tag", counters.get("tags", {}), counters.get("rows", 0)),
-        **_shares("configs", "config", counters.get("configs", {}), counters.get("rows", 0)),
+        **_counts("configs", "config", counters.get("configs", {})),
         **_lengths(counters.get("length_bins", {})),
         **_join(counters),
         **_source(manifest, settings),
@@ -45,7 +48,7 @@ def _place(manifest: Manifest, settings: Settings) -> Metadata:
     place: Metadata = {
         "dagster/uri": directory.as_uri(),
         "manifest": dg.MetadataValue.path(directory / "manifest.json"),
-        "bytes": sum(part.bytes for part in manifest.parts),
+        **({"bytes": sum(part.bytes for part in manifest.parts)} if manifest.parts else {}),
         "version": manifest.version,
     }
     rows = manifest.counters.get("rows")
@@ -62,7 +65,7 @@ def _place(manifest: Manifest, settings: Settings) -> Metadata:
 
 def _numbers(counters: Mapping[str, Any]) -> Metadata:
     """Plain counts, which the UI plots over time and partitions; groups of counts as their sum."""
-    plain = {name: value for name, value in counters.items() if isinstance(value, int | float)}
+    plain = {_NAMES.get(name, name): value for name, value in counters.items() if isinstance(value, int | float)}
     groups = {name: counters[name] for name in ("rejected", "removed") if isinstance(counters.get(name), dict)}
     return plain | {name: sum(group.values()) for name, group in groups.items()}
 
@@ -86,6 +89,11 @@ def _shares(name: str, label: str, counts: Mapping[str, int], whole: int) -> Met
     return {name: _table(rows)} if rows else {}
 
 
+def _counts(name: str, label: str, counts: Mapping[str, int]) -> Metadata:
+    rows = [{label: key, "rows": count} for key, count in counts.items()]
+    return {name: _table(rows)} if rows else {}
+
+
 def _lengths(bins: Mapping[str, int]) -> Metadata:
     """Rows by length as a picture small enough to be shown: the UI hides Markdown of 1,000 characters and more."""
     counts = {int(edge): count for edge, count in bins.items()}
@@ -100,7 +108,9 @@ def _lengths(bins: Mapping[str, int]) -> Metadata:
     size = f'width="{width}" height="{_HEIGHT}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><path fill="#479" d="{path}"/></svg>'
     picture = f"![rows by length](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
-    caption = f"{edges[0]:,} to {2 * edges[-1] or 64:,} tokens, each bar twice as long"
+    caption = (
+        f"From {edges[0]:,} to {2 * edges[-1] or 64:,} tokens, one bar a doubling; the highest is {tallest:,} rows."
+    )
     return {"lengths": dg.MetadataValue.md(f"{picture}\n\n{caption}")}
 
 
@@ -117,7 +127,12 @@ def _source(manifest: Manifest, settings: Settings) -> Metadata:
     if manifest.stage != "raw" or not files:
         return {}
     shown = [
-        {"path": file["path"], "bytes": file["size"], "content": file["content_id"][:12], "url": file["url"]}
+        {
+            "path": file["path"],
+            "bytes": file["size"],
+            "content": file["content_id"][:12],
+            "since": file["revision"][:12],
+        }
         for file in files
     ]
     return {
@@ -148,7 +163,12 @@ def _scores(checkpoints: Mapping[str, Mapping[str, Any]]) -> Metadata:
     """One line a checkpoint, and each mean NLL (nats per token) as a number of its own, so that it is plotted."""
     lines = []
     for name, summary in checkpoints.items():
-        shown = {key: value for key, value in summary.items() if not isinstance(value, dict)}
+        # A directory's revision is a digest of 64 digits, which would push everything else off the page.
+        shown = {
+            key: str(value)[:19] if key == "revision" else value
+            for key, value in summary.items()
+            if not isinstance(value, dict)
+        }
         lines.append({"checkpoint": name, "ok": summary["status"].get("ok", 0), **shown})
     means = {f"nll_mean_{name}": s["nll_mean"] for name, s in checkpoints.items() if s["nll_mean"] is not None}
     return ({"scores": _table(lines)} if lines else {}) | means

@@ -21,7 +21,8 @@ from nemo_assets.catalog import Catalog, Split
 from nemo_assets.errors import UserError
 from nemo_assets.hub import card
 from nemo_assets.hub.card import CardContent, ConfigSplit, PoolText, SplitFunnel, dataset_card
-from nemo_assets.hub.targets import Change, HeadMovedError, Target, open_target
+from nemo_assets.hub.destination import open_target
+from nemo_assets.hub.targets import Change, HeadMovedError, Target
 from nemo_assets.records.recipe import code_digest
 from nemo_assets.records.schema import COLUMNS, LEDGER_SCHEMA, ROW_SCHEMA, TOOLS_SCHEMA
 from nemo_assets.settings import Settings

@@ -12,9 +12,10 @@ import pytest
 
 from nemo_assets.errors import UserError
 from nemo_assets.hub.client import Hub, Retry
+from nemo_assets.hub.destination import open_target, organisation_of
 from nemo_assets.hub.directory_target import DirectoryTarget
 from nemo_assets.hub.hub_target import HubTarget
-from nemo_assets.hub.targets import Change, HeadMovedError, Target, open_target, organisation_of
+from nemo_assets.hub.targets import Change, HeadMovedError, Target
 from nemo_assets_tests.hub.faults import Fault
 from nemo_assets_tests.hub.fixtures import RunningHub
 

@@ -27,7 +27,7 @@ def test_the_widest_histogram_of_lengths_is_still_shown_in_place(tmp_path: Path)
 
     assert isinstance(shown, dg.MarkdownMetadataValue)
     assert len(shown.md_str) < 1000  # the UI hides longer Markdown behind a link
-    assert shown.md_str.endswith("0 to 262,144 tokens, each bar twice as long")
+    assert shown.md_str.endswith("From 0 to 262,144 tokens, one bar a doubling; the highest is 39,994 rows.")
 
 
 def test_scores_are_a_table_and_each_mean_is_a_number_to_plot(tmp_path: Path):
