@@ -28,6 +28,12 @@ install-test: $(VENV)/.test
 
 # A mark for each set of extras, so that a second `make` installs nothing; pyproject.toml newer than the mark reinstalls.
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
+	@# Debian keeps venv's pip in a package of its own.
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	    || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } \
+	    || { echo "$(PYTHON) cannot make environments: apt-get install python3-venv, then run make again." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
