@@ -23,6 +23,9 @@ ROLES = {
     "function": "tool",
 }
 
+# Results without name and call id follow their calls in order in every source seen so far.
+PAIRED_BY_ORDER = "dialect:tool_result_paired_by_order"
+
 
 def turns_of(messages: Any, tags: list[str]) -> tuple[Turn, ...]:
     """The turns of a `messages` field; appends to `tags` what was odd.
@@ -31,7 +34,7 @@ def turns_of(messages: Any, tags: list[str]) -> tuple[Turn, ...]:
     `invalid_tool_schema` for a call that names no function or whose arguments are no JSON.
     """
     messages = _as_list(messages, tags)
-    names: dict[str, str] = {}  # tool name by call id, for results that do not name their tool
+    calls = _Calls()
     turns: list[Turn] = []
     for place, message in enumerate(messages):
         found = message.get("role") if isinstance(message, dict) else type(message).__name__
@@ -40,13 +43,40 @@ def turns_of(messages: Any, tags: list[str]) -> tuple[Turn, ...]:
             raise Rejected("invalid_harmony", reason="unknown_role", message=place, role=str(found)[:100])
         content = as_text(message.get("content"))
         if role == "assistant":
-            turns += _assistant_turns(message, content, place, names)
+            turns += _assistant_turns(message, content, place, calls)
         elif role == "tool":
-            name = message.get("name") or names.get(str(message.get("tool_call_id")))
-            turns.append(Turn("tool", content, tool=as_text(name).strip() or None if name is not None else None))
+            turns.append(Turn("tool", content, tool=calls.answered_by(message, tags)))
         else:
             turns.append(Turn(role, content))  # type: ignore[arg-type]  # ROLES holds Turn's roles only
     return tuple(turns)
+
+
+class _Calls:
+    """The calls made so far, to tell which one a result answers: by its name, its call id, or by order."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, str] = {}
+        self._unanswered: list[str] = []
+
+    def begin(self) -> None:
+        """A new assistant message: calls that nobody answered until now stay unanswered."""
+        self._unanswered.clear()
+
+    def made(self, name: str, call_id: Any) -> None:
+        self._unanswered.append(name)
+        if call_id is not None:
+            self._by_id[str(call_id)] = name
+
+    def answered_by(self, result: dict[str, Any], tags: list[str]) -> str | None:
+        """The tool that speaks in `result`, None where it cannot be told."""
+        name = as_text(result.get("name")).strip() or self._by_id.get(str(result.get("tool_call_id")))
+        if name is None and result.get("tool_call_id") is None and self._unanswered:
+            name = self._unanswered[0]
+            if PAIRED_BY_ORDER not in tags:
+                tags.append(PAIRED_BY_ORDER)
+        if name in self._unanswered:
+            self._unanswered.remove(name)
+        return name
 
 
 def as_text(value: Any) -> str:
@@ -80,7 +110,8 @@ def _read_literal(text: str) -> Any:
             raise Rejected("no_messages", type="str", reason="neither_json_nor_literal") from None
 
 
-def _assistant_turns(message: dict[str, Any], content: str, place: int, names: dict[str, str]) -> list[Turn]:
+def _assistant_turns(message: dict[str, Any], content: str, place: int, made: _Calls) -> list[Turn]:
+    made.begin()
     turns = []
     reasoning = as_text(message.get("reasoning_content"))
     if not is_blank(reasoning):
@@ -91,9 +122,9 @@ def _assistant_turns(message: dict[str, Any], content: str, place: int, names: d
     if not is_blank(content):
         turns.append(Turn("assistant", content, channel="commentary" if calls else "final"))
     for call in calls:
-        turns.append(_call_turn(call, place))
-        if isinstance(call, dict) and call.get("id") is not None:
-            names[str(call["id"])] = turns[-1].tool or ""
+        turn = _call_turn(call, place)
+        turns.append(turn)
+        made.made(turn.tool or "", call.get("id"))
     return turns
 
 

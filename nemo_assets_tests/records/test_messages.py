@@ -132,9 +132,20 @@ def test_a_result_may_name_its_tool_or_leave_it_unknown():
     first = assistant("", None, tool_calls=[call("f", {}, "1")])
     named = {"role": "tool", "content": "r", "tool_call_id": "1", "name": "g"}
     assert turns(first, named)[-1] == Turn("tool", "r", tool="g")
-    assert turns(first, {"role": "tool", "content": "r"})[-1] == Turn("tool", "r")
+    assert turns({"role": "tool", "content": "r"})[-1] == Turn("tool", "r")
     assert turns(first, {"role": "tool", "content": "r", "tool_call_id": "2"})[-1] == Turn("tool", "r")
     assert turns({"role": "function", "content": "r", "name": "g"}) == [Turn("tool", "r", tool="g")]
+
+
+def test_results_without_name_and_id_answer_the_calls_in_order():
+    calls = assistant("", None, tool_calls=[call("f", {}, "1"), call("g", {}, "2"), call("h", {}, "3")])
+    bare, later = {"role": "tool", "content": "r"}, {"role": "tool", "content": "r", "tool_call_id": "1"}
+    tags: list[str] = []
+    found = turns_of([calls, later, bare, bare, bare], tags)
+    assert [turn.tool for turn in found] == ["f", "g", "h", "f", "g", "h", None]
+    assert tags == ["dialect:tool_result_paired_by_order"]
+    # A call that nobody answered before the assistant speaks again is not answered later.
+    assert turns(calls, bare, assistant("b" * 32), bare)[-1] == Turn("tool", "r")
 
 
 def test_an_id_used_again_names_the_later_call():
