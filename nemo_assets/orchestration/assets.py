@@ -7,11 +7,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from nemo_assets.catalog import Catalog, Split
 from nemo_assets.hub.sources import open_source
 from nemo_assets.orchestration import columns
 from nemo_assets.orchestration.automation import OptIn, on_data_change
 from nemo_assets.orchestration.chain import ChainAsset, chain_asset
-from nemo_assets.orchestration.external import RECIPE, SOURCE
+from nemo_assets.orchestration.external import RECIPE, SOURCE, recipe, source_read, tell_what_was_read
 from nemo_assets.orchestration.metadata import materialized
 from nemo_assets.orchestration.partitions import Partitions, Per
 from nemo_assets.orchestration.resources import SettingsResource
@@ -45,14 +46,18 @@ def raw(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.Mat
     here = settings.load()
     split = here.catalog.split(context.partition_key)
     source = open_source(split.repo, here.source_dir, here.endpoint, here.token)
-    return materialized(fetch_split(split, source, here.store, here.sample_records), here)
+    made = fetch_split(split, source, here.store, here.sample_records)
+    tell_what_was_read(source_read(made), context)
+    return materialized(made, here)
 
 
 @chain_asset(deps=["raw", RECIPE], group="rows", columns=COLUMNS)
 def normalized(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """One canonical row per source record, or a rejection with its reason and evidence."""
     here = settings.load()
-    return materialized(normalize(here.catalog.split(context.partition_key), here.store, here.workers), here)
+    split = here.catalog.split(context.partition_key)
+    _tell_first_recipe(here.catalog, split, context)
+    return materialized(normalize(split, here.store, here.workers), here)
 
 
 @chain_asset(deps=["normalized"], group="rows", columns=columns.SIGNATURE_COLUMNS, code_version=_DEDUP_CODE)
@@ -98,7 +103,9 @@ def ledger(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.
 def pools(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """Which rows serve which purpose, by the predicates in `catalog/policies/pools.yaml`; the text is not copied."""
     here = settings.load()
-    return materialized(build_pools(here.catalog.split(context.partition_key), here.catalog, here.store), here)
+    split = here.catalog.split(context.partition_key)
+    _tell_first_recipe(here.catalog, split, context)
+    return materialized(build_pools(split, here.catalog, here.store), here)
 
 
 @chain_asset(
@@ -146,6 +153,13 @@ def metadata_coverage(context: dg.AssetExecutionContext, settings: SettingsResou
     """What share of the rows of each split has correctness, reasoning, tools, licence and so on."""
     here = settings.load()
     return materialized(coverage_stage.measure_coverage(here.catalog, here.store), here)
+
+
+def _tell_first_recipe(catalog: Catalog, split: Split, context: dg.AssetExecutionContext) -> None:
+    """Only the first: a process of the UI that has not reloaded an edit would take every later one back, and so on."""
+    known = recipe(catalog, split)
+    if known.is_first(context.instance):
+        tell_what_was_read(known, context)
 
 
 CHAIN: tuple[ChainAsset, ...] = (

@@ -1,11 +1,13 @@
 """The two assets that nobody here makes: what a source holds, and what the project would do to it.
 
 Belongs here: their specs, their data versions, telling the instance of a new one. Does not: when to look (`sensors`,
-`launch`).
+`launch`, `assets`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -17,16 +19,17 @@ from nemo_assets.orchestration.partitions import Partitions
 from nemo_assets.records.recipe import recipe_version
 from nemo_assets.settings import Settings
 from nemo_assets.stages.raw import split_files
+from nemo_assets.storage import Manifest
 
 SOURCE, RECIPE = "source", "recipe"
 
 _SOURCE_IS = """The files of a split on the Hub. Its data version changes exactly when a file of this split does, not
-with every commit to the repo. Reported by the sensor `source_updates` and before `nemo-assets run`, without a
-download."""
+with every commit to the repo. Reported by the sensor `source_updates` without a download, and by `raw` as it read
+it."""
 
 _RECIPE_IS = """Everything declared or coded that the data of a split depend on: its catalog entry, adapter, template,
-the code they share, pools and checkpoints. Reported together with `source`, so that an edit reaches the splits it
-affects."""
+the code they share, pools and checkpoints. Reported by the sensor `source_updates` and before `nemo-assets run`, so
+that an edit reaches the splits it affects."""
 
 
 def external_assets(partitions: Partitions) -> list[dg.AssetSpec]:
@@ -49,6 +52,64 @@ def _spec(name: str, description: str, kinds: set[str], partitions: Partitions) 
     )
 
 
+@dataclass(frozen=True)
+class Report:
+    """What `source` or `recipe` of one split is."""
+
+    asset: str
+    partition: str
+    version: str
+    metadata: Mapping[str, Any]
+
+    @property
+    def events(self) -> tuple[dg.AssetObservation, dg.AssetMaterialization]:
+        """The two events that make the version known, in the order in which the instance must get them.
+
+        Automation and provenance read materializations. Whether something is stale is read from the observations of an
+        external asset that came after the materialization which the provenance points to: hence both, and this order.
+        """
+        said: dict[str, Any] = {
+            "partition": self.partition,
+            "tags": {"dagster/data_version": self.version},
+            "metadata": self.metadata,
+        }
+        return dg.AssetObservation(self.asset, **said), dg.AssetMaterialization(self.asset, **said)
+
+    def is_news(self, instance: dg.DagsterInstance) -> bool:
+        """Whether the instance last saw another version of this partition, or none.
+
+        Asking the instance, not a cursor, keeps the sensor and runs agreed on what is known.
+        """
+        return self._known(instance) != self.version
+
+    def is_first(self, instance: dg.DagsterInstance) -> bool:
+        """Whether the instance never saw a version of this partition."""
+        return self._known(instance) is None
+
+    def _known(self, instance: dg.DagsterInstance) -> str | None:
+        asked = dg.AssetRecordsFilter(dg.AssetKey(self.asset), asset_partitions=[self.partition])
+        last = instance.fetch_materializations(asked, limit=1).records
+        seen = last[0].asset_materialization if last else None
+        return (seen.tags or {}).get("dagster/data_version") if seen else None
+
+
+def tell(report: Report, instance: dg.DagsterInstance) -> None:
+    """Make the version known if it is news."""
+    if report.is_news(instance):
+        for event in report.events:
+            instance.report_runless_asset_event(event)
+
+
+def tell_what_was_read(report: Report, context: dg.AssetExecutionContext) -> None:
+    """Make the version that this step has read known, in time for the provenance of what the step returns.
+
+    Without it a split that nobody had reported would stand there with an input of no version, and no later change of it
+    could be noticed. Dagster looks up the inputs of a step before the step begins; forgotten, they are looked up again.
+    """
+    tell(report, context.instance)
+    context.get_step_execution_context().wipe_input_asset_version_info(dg.AssetKey(report.asset))
+
+
 class Glance:
     """The sources as they are at one moment: head and listing of each repo are asked for once, whatever its splits."""
 
@@ -56,7 +117,7 @@ class Glance:
         self._settings = settings
         self._sources: dict[str, Source] = {}
 
-    def source_event(self, split: Split) -> dg.AssetMaterialization:
+    def source(self, split: Split) -> Report:
         """What `source` of this split is now. Raises UserError if the source cannot be reached or lacks a file."""
         settings = self._settings
         if split.repo not in self._sources:
@@ -64,13 +125,8 @@ class Glance:
             self._sources[split.repo] = _AskedOnce(source)
         source = self._sources[split.repo]
         found = split_files(split, source)
-        metadata: dict[str, Any] = {
-            "revision": found.revision,
-            "files": len(found.files),
-            "bytes": sum(file.size for file in found.files),
-            "first_file": dg.MetadataValue.url(source.url(found.files[0].path, found.revision)),
-        }
-        return _event(SOURCE, split, found.version, metadata)
+        first = source.url(found.files[0].path, found.revision)
+        return _source(split.key, found.version, found.revision, [file.size for file in found.files], first)
 
 
 class _AskedOnce:
@@ -93,25 +149,21 @@ class _AskedOnce:
         return self._files[revision]
 
 
-def recipe_event(catalog: Catalog, split: Split) -> dg.AssetMaterialization:
+def source_read(raw: Manifest) -> Report:
+    """What `source` was when these files were taken over."""
+    files = raw.details["files"]
+    version, revision = raw.settings["files"], raw.details["revision"]
+    return _source(raw.partition, version, revision, [file["size"] for file in files], files[0]["url"])
+
+
+def _source(partition: str, version: str, revision: str, sizes: list[int], first: str) -> Report:
+    first_file = dg.MetadataValue.url(first)
+    metadata = {"revision": revision, "files": len(sizes), "bytes": sum(sizes), "first_file": first_file}
+    return Report(SOURCE, partition, version, metadata)
+
+
+def recipe(catalog: Catalog, split: Split) -> Report:
     """What `recipe` of this split is now."""
     source = split.source
     metadata = {name: getattr(source, name) for name in ("adapter", "template", "scope", "identity", "loss_mode")}
-    return _event(RECIPE, split, recipe_version(catalog, split), metadata)
-
-
-def is_news(event: dg.AssetMaterialization, instance: dg.DagsterInstance) -> bool:
-    """Whether the instance last saw another version of this partition, or none.
-
-    Asking the instance, not a cursor, keeps the sensor and runs from the command line agreed on what is known.
-    """
-    if event.partition is None:
-        raise ValueError(f"{event.asset_key} is reported per split")
-    known = dg.AssetRecordsFilter(event.asset_key, asset_partitions=[event.partition])
-    last = instance.fetch_materializations(known, limit=1).records
-    seen = last[0].asset_materialization.tags if last and last[0].asset_materialization else None
-    return (seen or {}).get("dagster/data_version") != (event.tags or {})["dagster/data_version"]
-
-
-def _event(name: str, split: Split, version: str, metadata: dict[str, Any]) -> dg.AssetMaterialization:
-    return dg.AssetMaterialization(name, partition=split.key, tags={"dagster/data_version": version}, metadata=metadata)
+    return Report(RECIPE, split.key, recipe_version(catalog, split), metadata)

@@ -1,6 +1,6 @@
 """Materialize without the UI, as runs that the UI shows.
 
-Belongs here: cutting the work into runs, telling the instance of sources first. Does not: which assets to run (the
+Belongs here: cutting the work into runs, telling the instance of recipes first. Does not: which assets to run (the
 command line), progress (`nemo_assets.progress`).
 """
 
@@ -12,7 +12,7 @@ from operator import itemgetter
 
 import dagster as dg
 
-from nemo_assets.orchestration.external import Glance, is_news, recipe_event
+from nemo_assets.orchestration.external import recipe, tell
 from nemo_assets.orchestration.resources import config_of
 from nemo_assets.settings import Settings
 
@@ -28,7 +28,7 @@ def materialize(
     Raises:
         UserError, ConservationError: what a stage raised, unchanged. Later keys are not run.
     """
-    report_external(keys, settings, instance)
+    report_recipes(keys, settings, instance)
     job = definitions.resolve_implicit_global_asset_job_def()
     for partition, names in runs(keys):
         try:
@@ -49,22 +49,14 @@ def runs(keys: Sequence[Key]) -> Iterator[tuple[str | None, list[str]]]:
         yield partition, list(dict.fromkeys(name for name, _ in group))
 
 
-def report_external(keys: Sequence[Key], settings: Settings, instance: dg.DagsterInstance) -> None:
-    """Tell the instance what `source` and `recipe` of these splits are, so that what runs now is not shown as stale.
+def report_recipes(keys: Sequence[Key], settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Tell the instance what `recipe` of these splits is, so that what runs now is not shown as stale.
 
-    Raises UserError if a source that `raw` would read cannot be reached.
+    `source` is reported by `raw`, as it read it.
     """
-    catalog, glance = settings.catalog, Glance(settings)
-    partitions = dict.fromkeys(partition for _, partition in keys if partition in catalog.splits)
-    fetched = {partition for name, partition in keys if name == "raw"}
-    for key in partitions:
-        split = catalog.split(str(key))
-        events = [recipe_event(catalog, split)]
-        if key in fetched:
-            events.append(glance.source_event(split))
-        for event in events:
-            if is_news(event, instance):
-                instance.report_runless_asset_event(event)
+    catalog = settings.catalog
+    for key in dict.fromkeys(partition for _, partition in keys if partition in catalog.splits):
+        tell(recipe(catalog, catalog.split(str(key))), instance)
 
 
 def _run_config(settings: Settings) -> dict[str, object]:

@@ -5,56 +5,54 @@ from __future__ import annotations
 import shutil
 
 import dagster as dg
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from nemo_assets.orchestration.resources import SettingsResource, config_of
-from nemo_assets.orchestration.sensors import source_updates
 from nemo_assets_tests.orchestration.world import World, problem
 
 EVERY_SPLIT = {"alpha/low", "alpha/high", "beta/chat", "rendered/low"}
 
 
-def _tick(world: World) -> dg.SensorResult:
-    """One tick; what it reports is stored, as the daemon does."""
-    context = dg.build_sensor_context(
-        instance=world.instance, resources={"settings": SettingsResource(**config_of(world.settings))}
-    )
-    result = source_updates(context)
-    assert isinstance(result, dg.SensorResult)
-    for event in result.asset_events:
-        world.instance.report_runless_asset_event(event)
-    return result
-
-
-def _reported(result: dg.SensorResult, asset: str) -> set[str | None]:
-    return {event.partition for event in result.asset_events if event.asset_key == dg.AssetKey(asset)}
+def _reported(tick: SensorExecutionData, asset: str) -> set[str | None]:
+    return {event.partition for event in tick.asset_events if event.asset_key == dg.AssetKey(asset)}
 
 
 def test_a_source_out_of_reach_does_not_hide_the_others(world: World):
-    first = _tick(world)
+    first = world.tick()
     assert _reported(first, "source") == EVERY_SPLIT - {"rendered/low"}
     assert _reported(first, "recipe") == EVERY_SPLIT
 
-    quiet = _tick(world)
+    quiet = world.tick()
     assert quiet.asset_events == []
-    assert "org/rendered" in (quiet.skip_reason.skip_message if quiet.skip_reason else "")
+    assert "org/rendered" in (quiet.skip_message or "")
 
     world.write_texts("org/rendered/data/low.parquet", ["text"])
-    assert _reported(_tick(world), "source") == {"rendered/low"}
+    assert _reported(world.tick(), "source") == {"rendered/low"}
 
 
 def test_only_the_split_whose_files_changed_is_reported(world: World):
-    _tick(world)
+    world.tick()
     world.write_jsonl("org/alpha/data/high.jsonl", [problem("p4", "4 + 4", "8")])
     (world.root / "sources/org/alpha/README.md").write_text("New words.")
 
-    assert _reported(_tick(world), "source") == {"alpha/high"}
+    assert _reported(world.tick(), "source") == {"alpha/high"}
 
 
 def test_a_source_that_comes_back_unchanged_is_no_news(world: World):
-    _tick(world)
+    world.tick()
     aside = world.root / "aside"
     shutil.move(world.root / "sources/org/beta", aside)
-    _tick(world)
+    world.tick()
     shutil.move(aside, world.root / "sources/org/beta")
 
-    assert _reported(_tick(world), "source") == set()
+    assert _reported(world.tick(), "source") == set()
+
+
+def test_a_tick_says_what_it_reported(world: World):
+    first = world.tick().skip_message or ""
+    assert first.startswith("Reported new versions: source of 3 splits, recipe of 4 splits. ")
+    assert "org/rendered" in first
+
+    world.write_texts("org/rendered/data/low.parquet", ["text"])
+    world.write_jsonl("org/alpha/data/high.jsonl", [problem("p4", "4 + 4", "8")])
+    assert world.tick().skip_message == "Reported new versions: source of alpha/high and rendered/low."
+    assert world.tick().skip_message == "No source and no recipe changed."

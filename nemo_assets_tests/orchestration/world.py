@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from nemo_assets.definitions import build_defs
 from nemo_assets.orchestration.automation import OptIn
-from nemo_assets.orchestration.external import Glance, is_news, recipe_event
-from nemo_assets.orchestration.resources import config_of
+from nemo_assets.orchestration.resources import SettingsResource, config_of
+from nemo_assets.orchestration.sensors import source_updates
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Stage
 
@@ -119,13 +121,25 @@ class World:
         for key in partitions:
             self.run(key, "deduped", "ledger", "pools")
 
-    def report(self) -> None:
-        """What the sensor does in one tick, for every split whose source is there."""
-        glance, catalog = Glance(self.settings), self.settings.catalog
-        splits = [split for split in catalog.splits.values() if (self.root / "sources" / split.repo).is_dir()]
-        for event in [*map(glance.source_event, splits), *(recipe_event(catalog, split) for split in splits)]:
-            if is_news(event, self.instance):
-                self.instance.report_runless_asset_event(event)
+    def tick(self) -> SensorExecutionData:
+        """A tick of `source_updates`, by what the daemon calls; what it reports is stored as the daemon does."""
+        context = dg.build_sensor_context(
+            instance=self.instance, resources={"settings": SettingsResource(**config_of(self.settings))}
+        )
+        result = source_updates.evaluate_tick(context)
+        for event in result.asset_events:
+            self.instance.report_runless_asset_event(event)
+        return result
+
+    def edit_catalog(self, name: str, edit: Callable[[dict[str, Any]], object]) -> None:
+        """Edit one file of the catalog. A process reads a catalog once, hence the copy."""
+        edited = self.settings.catalog_dir.with_suffix(".edited")
+        shutil.copytree(self.settings.catalog_dir, edited)
+        path = edited / f"{name}.yaml"
+        content = yaml.safe_load(path.read_text())
+        edit(content)
+        path.write_text(yaml.safe_dump(content))
+        self.settings = replace(self.settings, catalog_dir=edited)
 
     def manifest(self, stage: Stage, partition: str) -> Any:
         return self.settings.store.current(stage, partition)
