@@ -361,7 +361,7 @@ def _run(settings: Settings, splits: list[Split], stages: Sequence[Stage]) -> No
     from nemo_assets.chain import run_chain
     from nemo_assets.definitions import build_defs
     from nemo_assets.orchestration.instance import open_instance
-    from nemo_assets.orchestration.launch import materialize
+    from nemo_assets.orchestration.launch import made_before_the_recipe, materialize
 
     sampled = settings.sample_records is not None
     made, current = 0, Counter[str]()
@@ -373,6 +373,8 @@ def _run(settings: Settings, splits: list[Split], stages: Sequence[Stage]) -> No
             current.update(step.current)
             if step.made:
                 err.print(f"made {step.partition}: {', '.join(step.made)}", soft_wrap=True)
+        if not sampled and Stage.POOLS in stages:
+            launch(made_before_the_recipe([split.key for split in splits], instance))
         if made and Stage.POOLS in stages:
             launch([(Stage.INVENTORY.value, None), (Stage.METADATA_COVERAGE.value, None)])
     skipped = ", ".join(f"{count} {stage}" for stage, count in current.items()) or "nothing"

@@ -6,13 +6,13 @@ command line), progress (`nemo_assets.progress`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 
 import dagster as dg
 
-from nemo_assets.orchestration.external import recipe, tell
+from nemo_assets.orchestration.external import RECIPE, recipe, tell
 from nemo_assets.orchestration.resources import config_of
 from nemo_assets.settings import Settings
 
@@ -57,6 +57,29 @@ def report_recipes(keys: Sequence[Key], settings: Settings, instance: dg.Dagster
     catalog = settings.catalog
     for key in dict.fromkeys(partition for _, partition in keys if partition in catalog.splits):
         tell(recipe(catalog, catalog.split(str(key))), instance)
+
+
+def made_before_the_recipe(partitions: Iterable[str], instance: dg.DagsterInstance) -> list[Key]:
+    """Assets of these splits that were last made before `recipe` of the split changed.
+
+    They may well be current: an edit of a pool leaves `normalized` as it is. The UI marks them unsynced all the same
+    until they are made again, which then takes no work.
+    """
+    keys: list[Key] = []
+    for key in partitions:
+        told = _last_made(RECIPE, key, instance)
+        for name in ("normalized", "pools"):
+            made = _last_made(name, key, instance)
+            if told is not None and made is not None and made < told:
+                keys.append((name, key))
+    return keys
+
+
+def _last_made(name: str, partition: str, instance: dg.DagsterInstance) -> int | None:
+    """Place in the event log of the last materialization of a partition, None if there is none."""
+    known = dg.AssetRecordsFilter(dg.AssetKey(name), asset_partitions=[partition])
+    records = instance.fetch_materializations(known, limit=1).records
+    return records[0].storage_id if records else None
 
 
 def _run_config(settings: Settings) -> dict[str, object]:

@@ -14,7 +14,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 
 import nemo_assets
 from nemo_assets.definitions import build_defs
-from nemo_assets.orchestration.launch import materialize
+from nemo_assets.orchestration.launch import made_before_the_recipe, materialize
 from nemo_assets.records import recipe
 from nemo_assets.stages import normalized
 from nemo_assets_tests.orchestration.world import CHAIN_OF_A_SPLIT, Key, World, problem
@@ -122,6 +122,17 @@ def test_an_edit_makes_exactly_the_splits_it_affects_unsynced(
     make_everything(world)
     world.tick()
     assert unsynced(world) == {}
+
+
+def test_what_an_edit_left_as_it_was_is_made_again_without_work(world: World, monkeypatch: pytest.MonkeyPatch):
+    make_everything(world)
+    pool(world, monkeypatch)
+    make(world, *[("pools", key) for key in FILLED])  # as the command line does: normalized is current by content
+    behind = made_before_the_recipe(FILLED, world.instance)
+    assert behind == [("normalized", key) for key in FILLED]
+    make(world, *behind, ("metadata_coverage", None))
+    assert unsynced(world) == {}
+    assert made_before_the_recipe(FILLED, world.instance) == []
 
 
 def test_what_was_first_made_in_the_ui_is_known_by_its_versions(world: World):
