@@ -475,9 +475,12 @@ def test_a_folder_of_something_else_is_one_line(shell: Shell, tiny_student: Path
     assert_one_clear_line(told, str(file), "is missing")
 
 
+NOWHERE = "http://127.0.0.1:9"  # nobody answers there: what is missing must be noticed before the network is used
+
+
 @pytest.mark.parametrize("how", ["run", "publish"])
-def test_a_missing_token_is_one_line(shell: Shell, hub_server: RunningHub, how: str) -> None:
-    hub = {"NEMO_PUBLISH_TO": "hf://alice", "HF_ENDPOINT": hub_server.endpoint, "HF_TOKEN": ""}
+def test_a_missing_token_is_one_line(shell: Shell, how: str) -> None:
+    hub = {"NEMO_PUBLISH_TO": "hf://alice", "HF_ENDPOINT": NOWHERE, "HF_TOKEN": ""}
     environment = {**shell.environment, **hub, "HF_HOME": str(shell.directory)}  # where no login is stored
     arguments = ["run", "--split", f"{SCIENCE}/MCQ", "--until", "published"]
     if how == "publish":
@@ -485,8 +488,19 @@ def test_a_missing_token_is_one_line(shell: Shell, hub_server: RunningHub, how: 
     told = in_a_process(arguments, environment)
     last = replace(told, out="", err=told.err.splitlines()[-1])  # before it, `run` says what it made
     assert_one_clear_line(last, "publishing needs a token", "HF_TOKEN", "NEMO_PUBLISH_TO")
-    assert not hub_server.store.repositories
     assert not list(shell.data.glob("published/**/manifest.json"))
+
+
+def test_missing_modal_credentials_are_one_line(shell: Shell) -> None:
+    pytest.importorskip("modal", reason="pip install -e '.[modal]'")
+    rows = shell.directory / "rows"
+    rows.mkdir()
+    pq.write_table(pa.table({"id": ["a"]}), rows / "a.parquet")
+    modal = {"NEMO_SCORER": "modal", "HF_ENDPOINT": NOWHERE, "MODAL_CONFIG_PATH": str(shell.directory / "none.toml")}
+    told = in_a_process(
+        ["score", "--in-dir", str(rows), "--out-dir", str(shell.directory / "out")], {**shell.environment, **modal}
+    )
+    assert_one_clear_line(told, "MODAL_TOKEN_ID", "NEMO_SCORER=local")
 
 
 @pytest.fixture

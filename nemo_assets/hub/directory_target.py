@@ -40,6 +40,9 @@ class DirectoryTarget:
     def location(self, repo_id: str) -> str:
         return str(self._directory(repo_id))
 
+    def require_writable(self, repo_id: str) -> None:
+        """Nothing to require: whether the disk takes it shows when it is written."""
+
     def head(self, repo_id: str) -> str | None:
         entries = self._log(repo_id)
         return str(entries[-1]["commit"]) if entries else None

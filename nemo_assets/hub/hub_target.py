@@ -69,7 +69,7 @@ class HubTarget:
 
     def commit(self, repo_id: str, change: Change, parent: str | None) -> str:
         require_repo_id(repo_id)
-        self._require_token(repo_id)
+        self.require_writable(repo_id)
         with self.hub.explained(repo_id, parent):
             base = parent or self._created(repo_id)
             self._require_head(repo_id, base)  # before gigabytes are sent; the commit itself asks again
@@ -86,7 +86,7 @@ class HubTarget:
         page = f"{self.hub.endpoint}/datasets/{repo_id}"
         return page if revision is None else f"{page}/tree/{revision}"
 
-    def _require_token(self, repo_id: str) -> None:
+    def require_writable(self, repo_id: str) -> None:
         from huggingface_hub import get_token
 
         if not (self.hub.token or get_token()):

@@ -52,6 +52,9 @@ class Target(Protocol):
     def location(self, repo_id: str) -> str:
         """What to call the repo in a message: `hf://datasets/<org>/<name>` or the path of a directory."""
 
+    def require_writable(self, repo_id: str) -> None:
+        """Raise UserError if publishing there cannot even be tried, before any work is done or the network is used."""
+
     def head(self, repo_id: str) -> str | None:
         """The current commit id; None while the repo does not exist."""
 

@@ -30,7 +30,7 @@ from nemo_assets.settings import TOKENS_PER_FORWARD, Settings
 from nemo_assets.stages.normalized import normalize
 from nemo_assets.stages.pools import pool_expressions
 from nemo_assets.stages.raw import fetch_split
-from nemo_assets.stages.scored import engine_for, scored_checkpoints
+from nemo_assets.stages.scored import engine_for, require_scorer, scored_checkpoints
 from nemo_assets.storage import Manifest, Stage, Store
 from nemo_assets.storage.parquet import PartWriter, open_parquet, read_batches, scan, write_part
 from nemo_assets.storage.staging import write_durably
@@ -168,6 +168,7 @@ def publish_folder(folder: Path, repo: str, target: Target) -> str:
     additions: dict[str, Path | bytes] = {path: folder / path for path in visible_files(folder)}
     if not additions:
         raise UserError(f"{folder}: the folder holds no file to publish.")
+    target.require_writable(repo)
     change = Change(additions, (), f"Upload {folder.name}: {len(additions)} files")
     try:
         return target.commit(repo, change, target.head(repo))
@@ -180,6 +181,7 @@ def score_folder(in_dir: Path, out_dir: Path, settings: Settings) -> dict[str, A
     files = parquet_files(in_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     summary: dict[str, Any] = {}
+    require_scorer(settings)
     limits = Limits(settings.max_length, settings.batch_size, max(TOKENS_PER_FORWARD, settings.max_length))
     for name, checkpoint in scored_checkpoints(settings).items():
         engine = engine_for(settings, out_dir)

@@ -75,6 +75,7 @@ def publish(split: Split, settings: Settings) -> Manifest:
     """
     catalog, store = settings.catalog, settings.store
     target, repo = _target(settings), settings.release_repo(split)
+    target.require_writable(repo)
     inputs = release_inputs(split, store)
     basis = publish_basis(split, settings, inputs)
     current = store.find_current(Stage.PUBLISHED, split.key, basis)

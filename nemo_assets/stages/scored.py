@@ -23,8 +23,8 @@ from nemo_assets.errors import ConservationError, UserError
 from nemo_assets.records.schema import ROW_SCHEMA
 from nemo_assets.scoring.engine import SCORER_VERSION, CheckpointRef, Engine, Limits
 from nemo_assets.scoring.local import LocalEngine
-from nemo_assets.scoring.modal import ModalEngine
-from nemo_assets.scoring.model import directory_revision
+from nemo_assets.scoring.modal import ModalEngine, require_modal
+from nemo_assets.scoring.model import directory_revision, require_extra
 from nemo_assets.scoring.percentile import percentile_within_split
 from nemo_assets.scoring.rows import ENGINE_SCHEMA, INPUT_SCHEMA, PERCENTILE_FIELD, SCORE_SCHEMA
 from nemo_assets.settings import TOKENS_PER_FORWARD, Settings
@@ -52,6 +52,7 @@ def score(split: Split, settings: Settings) -> Manifest:
 
     Raises UserError for missing extras, credentials or models, and where `published` is older than `deduped`.
     """
+    require_scorer(settings)
     store, checkpoints = settings.store, scored_checkpoints(settings)
     published, deduped = store.current(Stage.PUBLISHED, split.key), store.current(Stage.DEDUPED, split.key)
     if published.inputs[Stage.DEDUPED] != deduped.data_version:
@@ -75,6 +76,14 @@ def score(split: Split, settings: Settings) -> Manifest:
             staging.add(unit)
         details = {"checkpoints": {name: _declared(c) for name, c in checkpoints.items()}, "scorer": settings.scorer}
         return staging.commit(counters={"rows": total, "checkpoints": counters}, details=details)
+
+
+def require_scorer(settings: Settings) -> None:
+    """Raise UserError at once where the scorer lacks its packages or credentials."""
+    if settings.scorer == "local":
+        require_extra()
+    else:
+        require_modal()
 
 
 def scored_checkpoints(settings: Settings) -> dict[str, Checkpoint]:
