@@ -160,18 +160,15 @@ def _release(manifest: Manifest) -> Metadata:
 
 
 def _scores(checkpoints: Mapping[str, Mapping[str, Any]]) -> Metadata:
-    """One line a checkpoint, and each mean NLL (nats per token) as a number of its own, so that it is plotted."""
+    """One line a checkpoint, what was loaded, and each mean NLL (nats per token) as a number, so that it is plotted."""
     lines = []
+    loaded: Metadata = {}
     for name, summary in checkpoints.items():
-        # A directory's revision is a digest of 64 digits, which would push everything else off the page.
-        shown = {
-            key: str(value)[:19] if key == "revision" else value
-            for key, value in summary.items()
-            if not isinstance(value, dict)
-        }
-        lines.append({"checkpoint": name, "ok": summary["status"].get("ok", 0), **shown})
+        figures = {key: value for key, value in summary.items() if not isinstance(value, dict | str)}
+        lines.append({"checkpoint": name, "ok": summary["status"].get("ok", 0), **figures})
+        loaded[f"loaded_{name}"] = f"{summary['model']} @ {summary['revision']}"
     means = {f"nll_mean_{name}": s["nll_mean"] for name, s in checkpoints.items() if s["nll_mean"] is not None}
-    return ({"scores": _table(lines)} if lines else {}) | means
+    return ({"scores": _table(lines)} if lines else {}) | loaded | means
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
