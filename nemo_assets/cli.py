@@ -24,10 +24,10 @@ import typer
 
 from nemo_assets import progress
 from nemo_assets.catalog import Split
+from nemo_assets.disk import explained
 from nemo_assets.errors import ConservationError, UserError
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Stage
-from nemo_assets.storage.staging import explained
 from nemo_assets.terminal import Bars, err, grouped_table, out, table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

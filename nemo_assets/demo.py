@@ -6,12 +6,12 @@ from pathlib import Path
 
 import polars as pl
 
+from nemo_assets.disk import write_durably
 from nemo_assets.errors import UserError
 from nemo_assets.sample import HUB
 from nemo_assets.scoring.demo_student import train_demo_student
 from nemo_assets.settings import Settings, settings_file
 from nemo_assets.storage import Stage
-from nemo_assets.storage.staging import write_durably
 
 STUDENT = "nemo-demo-student"
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nemo_assets.disk import content_sha256, copy_hashed, disk_told, locked, write_durably
 from nemo_assets.errors import UserError
-from nemo_assets.hub.disk import content_sha256, copy_hashed, disk_errors, locked, write_whole
 from nemo_assets.hub.sources import require_repo_id
 from nemo_assets.hub.targets import Change, HeadMovedError
 from nemo_assets.progress import track
@@ -158,17 +158,17 @@ def _stage(directory: Path, entry: Mapping[str, Any], additions: Mapping[str, Pa
     shutil.rmtree(staging, ignore_errors=True)  # of a process killed before it declared its intent
     contents = {path: additions[path] for path in entry["added"]}
     total = sum(len(content) if isinstance(content, bytes) else content.stat().st_size for content in contents.values())
-    with disk_errors(directory, total), track(f"publish {directory}", total, "B") as meter:
+    with disk_told(directory, total), track(f"publish {directory}", total, "B") as meter:
         for number, (path, content) in enumerate(contents.items()):
             staged = staging / str(number)
             staged.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, bytes):
-                write_whole(staged, content)
+                write_durably(staged, content)
                 meter.advance(len(content))
             elif copy_hashed(content, staged, meter) != entry["added"][path]:
                 raise RuntimeError(f"{content} changed while it was being published")
         staging.mkdir(exist_ok=True)
-        write_whole(staging / _INTENT, json.dumps(entry).encode())
+        write_durably(staging / _INTENT, json.dumps(entry).encode())
 
 
 def _recover(directory: Path) -> None:

@@ -18,9 +18,9 @@ from typing import BinaryIO
 
 from httpx2 import HTTPError, RemoteProtocolError
 
+from nemo_assets.disk import CHUNK_BYTES, disk_told, sha256_of
 from nemo_assets.errors import UserError
 from nemo_assets.hub.client import Hub, Patience
-from nemo_assets.hub.disk import CHUNK_BYTES, disk_errors, sha256_of
 from nemo_assets.progress import Meter, track
 
 _WHOLE_TRIES = 2  # a second mismatch of the digest is not an accident of the line
@@ -59,7 +59,7 @@ def download(hub: Hub, remote: RemoteFile, destination: Path) -> str:
     label = f"{remote.repo_id}/{remote.path}"
     partial_path = destination.parent / f".{remote.content_id}.part"
     with (
-        disk_errors(destination, remote.size),
+        disk_told(destination, remote.size),
         track(label, remote.size, "B") as meter,
         _opened(partial_path) as partial,
     ):

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from httpx2 import HTTPError
 from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
 
+from nemo_assets.disk import content_sha256
 from nemo_assets.errors import UserError
 from nemo_assets.hub.client import Hub, Patience, status_of
-from nemo_assets.hub.disk import content_sha256
 from nemo_assets.hub.download import git_blob_id, read_bytes
 from nemo_assets.hub.sources import SourceFile, list_files, require_repo_id
 from nemo_assets.hub.targets import Change, HeadMovedError

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol, cast
 from urllib.parse import quote
 
+from nemo_assets.disk import copy_hashed, disk_told, sha256_of
 from nemo_assets.errors import UserError
 from nemo_assets.hub.client import DEFAULT_ENDPOINT, Hub
-from nemo_assets.hub.disk import copy_hashed, disk_errors, sha256_of
 from nemo_assets.hub.download import RemoteFile, download
 from nemo_assets.progress import track
 
@@ -159,7 +159,7 @@ class DirectorySource:
         temporary = destination.with_name(f".{destination.name}.{os.getpid()}.part")
         destination.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with disk_errors(destination, file.size), track(f"{self.repo_id}/{file.path}", file.size, "B") as meter:
+            with disk_told(destination, file.size), track(f"{self.repo_id}/{file.path}", file.size, "B") as meter:
                 sha256 = copy_hashed(source, temporary, meter)
             if sha256 != file.sha256:
                 raise UserError(f"{source} has changed since it was listed at revision {revision}. Run again.")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from nemo_assets.disk import write_durably
 from nemo_assets.settings import Settings
-from nemo_assets.storage.staging import write_durably
 
 DAGSTER_YAML = """\
 # Written once by nemo_assets; yours to change. https://docs.dagster.io/deployment/oss/dagster-yaml

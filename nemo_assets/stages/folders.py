@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nemo_assets.catalog import Split
+from nemo_assets.disk import write_durably
 from nemo_assets.errors import UserError
 from nemo_assets.hub.card import CardContent, ConfigSplit, SplitFunnel, dataset_card
 from nemo_assets.hub.sources import open_source, visible_files
@@ -33,7 +34,6 @@ from nemo_assets.stages.raw import fetch_split
 from nemo_assets.stages.scored import engine_for, require_scorer, scored_checkpoints
 from nemo_assets.storage import Manifest, Stage, Store
 from nemo_assets.storage.parquet import PartWriter, open_parquet, read_batches, scan, write_part
-from nemo_assets.storage.staging import write_durably
 
 _WORK = ".nemo"  # hidden in the output folder: raw files and finished units, so that a killed step resumes
 

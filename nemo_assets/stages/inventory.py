@@ -16,6 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from nemo_assets.catalog import Catalog
+from nemo_assets.disk import write_durably
 from nemo_assets.errors import ConservationError, Rejected, UserError
 from nemo_assets.records import census as census_module
 from nemo_assets.records import parsing as parsing_module
@@ -27,7 +28,6 @@ from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
 from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import open_parquet
-from nemo_assets.storage.staging import write_durably
 
 PARTITION = "all"
 MIXED_SHOWN = 12  # paths of mixed type a split in the table of the manifest; the report has all

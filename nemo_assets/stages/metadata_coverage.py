@@ -14,6 +14,7 @@ import msgspec
 import polars as pl
 
 from nemo_assets.catalog import Catalog
+from nemo_assets.disk import write_durably
 from nemo_assets.errors import UserError
 from nemo_assets.progress import track
 from nemo_assets.records.recipe import code_digest
@@ -22,7 +23,6 @@ from nemo_assets.stages.pools import JOINED_SCHEMA, with_correctness
 from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import content_version
 from nemo_assets.storage.parquet import scan
-from nemo_assets.storage.staging import write_durably
 
 PARTITION = "all"
 

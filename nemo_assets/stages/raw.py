@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nemo_assets.catalog import Split
+from nemo_assets.disk import disk_told, make_directory, sha256_of
 from nemo_assets.errors import UserError
 from nemo_assets.hub.sources import Source, SourceFile
 from nemo_assets.storage import Basis, Manifest, Part, Stage, Store
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import open_parquet, parquet_errors
-from nemo_assets.storage.staging import disk_told, make_directory, sha256_of
 
 
 class SplitFiles(NamedTuple):

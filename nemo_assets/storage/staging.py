@@ -6,22 +6,16 @@ so a rerun with the same inputs, code and settings (hence the same version direc
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from nemo_assets.errors import UserError
+from nemo_assets.disk import sha256_of, write_durably
 from nemo_assets.storage.layout import Stage, part_name
 from nemo_assets.storage.manifest import Basis, Manifest, Part, content_version
-
-_CHUNK = 1 << 20
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -95,65 +89,3 @@ class Staging:
 
     def _record(self, number: int) -> Path:
         return self.directory / f"unit-{number:05d}.json"
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace a file by new content so that a kill leaves either the old or the new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with disk_told(path):
-            with aside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def make_directory(path: Path) -> None:
-    """Make a directory and those above it; raises UserError where a disk or a setting is in the way."""
-    with disk_told(path):
-        path.mkdir(parents=True, exist_ok=True)
-
-
-@contextmanager
-def disk_told(path: Path) -> Iterator[None]:
-    """Turn what the user can mend about the disk below `path` into a UserError; every other error passes."""
-    try:
-        yield
-    except OSError as error:
-        told = explained(error, path)
-        if told is None:
-            raise
-        raise told from error
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
-
-
-def explained(error: OSError, path: Path) -> UserError | None:
-    """One line for a full disk, a file beyond a limit, or a place that cannot be used; None for any other error."""
-    if error.errno in _FULL:
-        return UserError(
-            f"{path}: the disk is full. Free space there or set NEMO_DATA_DIR to a larger disk. "
-            "Finished parts are kept."
-        )
-    if error.errno == errno.EFBIG:
-        return UserError(
-            f"{path}: the file became larger than its disk or `ulimit -f` allows. "
-            "Raise the limit or set NEMO_DATA_DIR to another disk; finished parts are kept."
-        )
-    if error.errno in _NOT_WRITABLE:
-        return UserError(
-            f"{path}: cannot be used ({os.strerror(error.errno)}). "
-            "Set NEMO_DATA_DIR, or the folder you named, to a directory you own."
-        )
-    return None
-
-
-def sha256_of(path: Path) -> str:
-    """sha256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

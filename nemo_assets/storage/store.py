@@ -8,10 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from nemo_assets.disk import make_directory, write_durably
 from nemo_assets.errors import UserError
 from nemo_assets.storage.layout import Stage
 from nemo_assets.storage.manifest import Basis, Manifest, Part
-from nemo_assets.storage.staging import Staging, make_directory, write_durably
+from nemo_assets.storage.staging import Staging
 
 
 class Store:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from nemo_assets.disk import disk_told
 from nemo_assets.errors import UserError
 from nemo_assets.hub.client import Hub, Retry
-from nemo_assets.hub.disk import disk_errors
 from nemo_assets.hub.sources import DirectorySource, HubSource, SourceFile, open_source
 from nemo_assets_tests.hub.faults import Fault
 from nemo_assets_tests.hub.fixtures import RunningHub
@@ -209,7 +209,7 @@ def test_a_full_disk_names_the_path_and_the_bytes(tmp_path: Path) -> None:
     with (
         full,
         pytest.raises(UserError, match=r"low: the disk is full: 1,234 bytes are needed"),
-        disk_errors(tmp_path / "low", 1234),
+        disk_told(tmp_path / "low", 1234),
     ):
         full.write(b"x")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from nemo_assets.disk import disk_told, explained, write_durably
 from nemo_assets.errors import UserError
 from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
-from nemo_assets.storage.staging import disk_told, explained, write_durably
 
 KEY = "slug/split"
 BASIS = Basis({"raw": "r1"}, {"code": "1"})
