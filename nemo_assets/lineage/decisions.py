@@ -64,7 +64,7 @@ def normalized_decision(entry: Entry, split: Split, row: dict[str, Any] | None) 
     limit, value = entry.evidence.get("limit"), entry.evidence.get("reason")
     if limit is not None:
         value = next((v for k, v in entry.evidence.items() if k != "limit" and isinstance(v, int | float)), value)
-    return Decision(Stage.NORMALIZED, "rejected", entry.code, value, limit, entry.evidence)
+    return Decision(Stage.NORMALIZED, "rejected", entry.evidence.get("rule", entry.code), value, limit, entry.evidence)
 
 
 def duplicates_decision(

@@ -91,8 +91,8 @@ def _decision(decision: Decision) -> Iterator[str]:
 
 
 def _is_told(decision: Decision, name: str) -> bool:
-    """Whether this evidence already stands there as the measured value or the threshold."""
-    return name == "limit" or (name == "reason" and decision.evidence.get(name) == decision.value)
+    """Whether this evidence already stands there as the rule, the measured value or the threshold."""
+    return name in ("rule", "limit") or (name == "reason" and decision.evidence.get(name) == decision.value)
 
 
 def _evidence(name: str, value: Any) -> str:

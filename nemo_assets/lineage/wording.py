@@ -39,7 +39,8 @@ def _detail(entry: Entry) -> str:
     evidence = entry.evidence
     if "reason" in evidence:
         return f" ({_words(str(evidence['reason']))})"
-    told = ", ".join(f"{_words(key)} {value}" for key, value in list(evidence.items())[:2])
+    measured = [(key, value) for key, value in evidence.items() if key != "rule"]
+    told = ", ".join(f"{_words(key)} {value}" for key, value in measured[:2])
     return f" ({told})" if told else ""
 
 

@@ -111,7 +111,9 @@ def _entries(table: pa.Table, removed: pl.DataFrame) -> pl.DataFrame:
     rows = pl.DataFrame(pl.from_arrow(table.select(columns)))
     joined = rows.join(removed.drop("id"), on="record_uid", how="left", maintain_order="left")
     evidence = [
-        canonical_json({"rule": RULE_EXACT, "similarity": 1.0, "survivor_id": i, "survivor_partition": p})
+        canonical_json(
+            {"rule": RULE_EXACT, "similarity": 1.0, "threshold": 1.0, "survivor_id": i, "survivor_partition": p}
+        )
         for i, p in zip(joined["survivor_id"], joined["survivor_partition"], strict=True)
     ]
     return joined.select(

@@ -36,6 +36,8 @@ from nemo_assets.storage.parquet import (
     write_part,
 )
 
+RULES = 1  # version of the drop rules, named in the evidence; raise when a code changes its meaning
+
 # What a source's odd structure can raise in an adapter. Such a record is rejected with the error as evidence and
 # counted as `unexpected`; it never stops the split.
 STRUCTURE_ERRORS = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
@@ -246,7 +248,7 @@ def _rejection(
         "source_row": number,
         "source_offset": offset,
         "code": rejection.code,
-        "evidence": canonical_json(rejection.evidence),
+        "evidence": canonical_json({"rule": f"{rejection.code}, version {RULES}", **rejection.evidence}),
         "raw": raw,
     }
 

@@ -77,7 +77,8 @@ def test_a_rejection_names_its_code_and_evidence(world: World):
     assert by_place(world, LOW, 3).verdict == "Rejected: unparseable (invalid utf8)."
     assert by_place(world, MCQ, 4).verdict == "Rejected: not an object (type list)."
     normalized = by_place(world, LOW, 3).decisions[1]
-    assert (normalized.outcome, normalized.rule, normalized.value) == ("rejected", "unparseable", "invalid_utf8")
+    assert normalized.outcome == "rejected"
+    assert (normalized.rule, normalized.value) == ("unparseable, version 1", "invalid_utf8")
     assert normalized.evidence["at_byte"] == LINES[LOW][3].index(b"\xff")
 
 
