@@ -11,14 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from nemo_assets.harmony.contents import FUNCTIONS, developer_sections, system_content, tools_section
+from nemo_assets.harmony.messages import HarmonyError
 from nemo_assets.harmony.render import header_text
 from nemo_assets.harmony.special_tokens import CALL, END, MESSAGE, RETURN, START
 
 Mode = Literal["conversation", "completion", "training"]
-
-
-class HarmonyError(ValueError):
-    """openai-harmony refuses this conversation or this text; the message is the library's."""
 
 
 def render(

@@ -125,7 +125,17 @@ def test_a_nul_stays_and_is_tagged_once_wherever_it_hides():
             HEAD + "<|start|>assistant<|channel|>analysis to=python code<|message|>1<|call|>" + DONE,
             "dialect:native_call_header",
         ),
-        (HEAD + "<|start|>python<|channel|>commentary<|message|>1<|end|>" + DONE, "dialect:python_tool_name"),
+        (
+            HEAD
+            + "<|start|>assistant to=python<|channel|>analysis<|message|>1<|call|>"
+            + "<|start|>python<|channel|>commentary<|message|>1<|end|>"
+            + DONE,
+            "dialect:python_tool_name",
+        ),
+        (
+            HEAD + "<|start|>functions.f to=assistant<|channel|>commentary<|message|>1<|end|>" + DONE,
+            "dialect:tool_result_without_call",
+        ),
     ],
 )
 def test_dialects_of_ready_made_text_are_kept_and_tagged(text, tag):
