@@ -6,8 +6,10 @@ Everything other rooms use is named here.
 from nemo_assets.harmony.contents import developer_content, system_content
 from nemo_assets.harmony.conversation import PYTHON_TOOLS, Conversation, Turn, call, canonical_json
 from nemo_assets.harmony.identity import content_sha1, sha1_text_id, turns_of_parsed
+from nemo_assets.harmony.injection import Injection, injection_in, injection_in_conversation
+from nemo_assets.harmony.mask import TokenMask, token_mask
 from nemo_assets.harmony.messages import HarmonyError, Message
-from nemo_assets.harmony.official import render
+from nemo_assets.harmony.official import History, render
 from nemo_assets.harmony.parse import Header, ParsedMessage, parse, parse_harmony, parse_header
 from nemo_assets.harmony.quality import TextCheck, check_text
 from nemo_assets.harmony.render import Closing, Rendered, RenderedMessage, render_messages
@@ -55,6 +57,8 @@ __all__ = [
     "FoundToken",
     "HarmonyError",
     "Header",
+    "History",
+    "Injection",
     "LossMode",
     "Message",
     "ParsedMessage",
@@ -64,6 +68,7 @@ __all__ = [
     "StrictMessage",
     "Template",
     "TextCheck",
+    "TokenMask",
     "Turn",
     "Validation",
     "arguments_match",
@@ -75,6 +80,8 @@ __all__ = [
     "developer_content",
     "find_special_token",
     "functions_of",
+    "injection_in",
+    "injection_in_conversation",
     "loss_spans",
     "loss_spans_of_text",
     "mask_sha1",
@@ -88,6 +95,7 @@ __all__ = [
     "sha1_text_id",
     "special_token_in",
     "system_content",
+    "token_mask",
     "turns_of_parsed",
     "typescript_of",
     "validate",

@@ -21,6 +21,7 @@ class HarmonyError(ValueError):
     def __init__(self, reason: str, message_index: int | None = None, field: str | None = None) -> None:
         place = "" if message_index is None else f"messages[{message_index}].{field}: "
         super().__init__(place + reason)
+        self.reason = reason
         self.message_index = message_index
         self.field = field
 

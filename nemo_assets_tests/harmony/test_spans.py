@@ -36,7 +36,7 @@ def test_spans_of_a_rendering_are_the_bodies_and_equal_those_of_its_text(mode, t
 def test_a_body_that_is_empty_has_a_span_only_with_its_terminator():
     rendered = render_messages([Message("assistant", "", "final")], closing="training")
     assert loss_spans(rendered.messages, "assistant_all") == ()
-    assert len(loss_spans(rendered.messages, "assistant_all", terminators=True)) == 1
+    assert len(loss_spans(rendered.messages, "assistant_all", include_terminators=True)) == 1
 
 
 def test_nothing_is_in_the_loss_when_somebody_else_speaks_last():

@@ -6,12 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemo_assets.scoring.mask import token_mask
+from nemo_assets.harmony import token_mask
 
 
 def scored_by(tokens: list[tuple[int, int]], spans: list[tuple[int, int]]) -> tuple[list[int], int]:
-    offsets = np.array(tokens, dtype=np.int64).reshape(-1, 2)
-    mask = token_mask(offsets[:, 0], offsets[:, 1], spans)
+    mask = token_mask(tokens, spans)
     return np.flatnonzero(mask.scored).tolist(), mask.straddlers
 
 
