@@ -112,7 +112,11 @@ def _message(number: int, message: _Json, messages: Sequence[_Json]) -> str:
     except TypeError:  # a value that cannot be a key of the cache is no text either
         field = next(field for field, value in zip(_FIELDS, fields, strict=True) if not isinstance(value, str | None))
         raise HarmonyError("must be text", number, field) from None
-    if type(content) is not str:
+    if type(content) is list and len(content) == 1 and type(content[0]) is dict and content[0].get("type") == "text":
+        content = content[0].get("text")  # what nearly every message is
+        if type(content) is not str:
+            raise HarmonyError("must be text", number, "content[0].text")
+    elif type(content) is not str:
         content = _joined(number, str(fields[0]), content, messages)
     text = f"{opening}{content}{terminator}"
     if not text.isascii():
@@ -175,7 +179,7 @@ def _joined(number: int, role: str, contents: Any, messages: Sequence[_Json]) ->
 
 
 def _structured(content: _Json, kind: Any, role: str, messages: Sequence[_Json]) -> str:
-    _require_unicode_within(content)
+    _require_unicode_within(content.get("tools"))
     if kind == "system_content":
         if role != "system":
             raise HarmonyError(f"SystemContent may only appear in system messages, found in {role.capitalize()}")
@@ -188,7 +192,7 @@ def _structured(content: _Json, kind: Any, role: str, messages: Sequence[_Json])
 
 
 def _require_unicode_within(value: Any) -> None:
-    """Also what is not written must be text: the library does not read a conversation that holds anything else."""
+    """What of a schema is not written must be text too: the library reads no conversation that holds anything else."""
     pending = [value]
     while pending:
         item = pending.pop()
@@ -203,25 +207,29 @@ def _require_unicode_within(value: Any) -> None:
 
 def _defines_functions(message: _Json) -> bool:
     """Whether a developer content of this message has a `functions` namespace with at least one tool."""
-    contents = message.get("content") if isinstance(message, Mapping) else None
+    if not isinstance(message, (dict, Mapping)) or message.get("role") != "developer":
+        return False
+    contents = message.get("content")
     return isinstance(contents, (list, tuple)) and any(
-        isinstance(content, Mapping)
-        and content.get("type") == "developer_content"
-        and ((content.get("tools") or {}).get(FUNCTIONS) or {}).get("tools")
+        isinstance(content, Mapping) and ((content.get("tools") or {}).get(FUNCTIONS) or {}).get("tools")
         for content in contents
     )
+
+
+# Conversations of one source use few different system messages.
+_system_text = lru_cache(maxsize=4096)(system_content)
 
 
 def _system(content: Mapping[str, Any], has_functions: bool) -> str:
     effort = content.get("reasoning_effort")
     channels = content.get("channel_config") or {"valid_channels": [], "channel_required": False}
-    return system_content(
+    return _system_text(
         None if effort is None else effort.lower(),
         has_functions=has_functions,
         identity=content.get("model_identity"),
         knowledge_cutoff=content.get("knowledge_cutoff"),
         date=content.get("conversation_start_date"),
-        channels=channels["valid_channels"],
+        channels=tuple(channels["valid_channels"]),
         channel_required=channels["channel_required"],
         tools_section=_tools(content),
     )

@@ -24,6 +24,7 @@ from typing import Any
 import bpe_openai
 
 from nemo_assets.harmony import loss_spans, parse, render, validate_messages
+from nemo_assets.harmony.contents import IDENTITY, KNOWLEDGE_CUTOFF
 
 BYTES = 23_000
 ROUNDS_OF_TOOL_USE = 4
@@ -83,7 +84,7 @@ def best(step: Callable[[Any], object], inputs: Sequence[Any], rounds: int) -> f
 def conversation(seed: int) -> dict[str, Any]:
     """One conversation with tool use, in the JSON form of the library."""
     words = random.Random(seed)
-    size = BYTES // (3 * ROUNDS_OF_TOOL_USE + 2)
+    size = BYTES // (4 * ROUNDS_OF_TOOL_USE + 3)  # headers, and the last line of every text, take the rest
 
     def text(pattern: str, length: int) -> list[dict[str, str]]:
         lines: list[str] = []
@@ -92,7 +93,13 @@ def conversation(seed: int) -> dict[str, Any]:
         return [{"type": "text", "text": "".join(lines)}]
 
     channels = {"valid_channels": ["analysis", "commentary", "final"], "channel_required": True}
-    system = {"type": "system_content", "reasoning_effort": "High", "channel_config": channels}
+    system = {
+        "type": "system_content",
+        "model_identity": IDENTITY,
+        "knowledge_cutoff": KNOWLEDGE_CUTOFF,
+        "reasoning_effort": "High",
+        "channel_config": channels,
+    }
     developer = {"type": "developer_content", "instructions": "Return the answer in \\boxed{}."}
     messages: list[dict[str, Any]] = [
         {"role": "system", "content": [system]},
