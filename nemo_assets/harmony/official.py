@@ -183,7 +183,8 @@ def _structured(content: _Json, kind: Any, role: str, messages: Sequence[_Json])
     if kind == "system_content":
         if role != "system":
             raise HarmonyError(f"SystemContent may only appear in system messages, found in {role.capitalize()}")
-        return _system(content, any(map(_defines_functions, messages)))
+        instructing = [each for each in messages if isinstance(each, (dict, Mapping)) and each.get("role") == "developer"]
+        return _system(content, any(map(_defines_functions, instructing)))
     if kind == "developer_content":
         if role != "developer":
             raise HarmonyError(f"DeveloperContent may only appear in developer messages, found in {role.capitalize()}")
@@ -207,8 +208,6 @@ def _require_unicode_within(value: Any) -> None:
 
 def _defines_functions(message: _Json) -> bool:
     """Whether a developer content of this message has a `functions` namespace with at least one tool."""
-    if not isinstance(message, (dict, Mapping)) or message.get("role") != "developer":
-        return False
     contents = message.get("content")
     return isinstance(contents, (list, tuple)) and any(
         isinstance(content, Mapping) and ((content.get("tools") or {}).get(FUNCTIONS) or {}).get("tools")

@@ -115,12 +115,13 @@ def _message_at(text: str, start: int) -> ParsedMessage:
     role, name, recipient, channel, content_type, deviations = parse_header(header_text)
     body_start = header_end + len(MESSAGE)
     found = _special(text, body_start)
-    if found is not None and found.group() not in _CLOSING:
+    terminator = "" if found is None else found.group()
+    if found is not None and terminator not in _CLOSING:
         deviations = (*deviations, SPECIAL_TOKEN_IN_BODY)
         found = _closing(text, found.end())
-    terminator = "" if found is None else found.group()
+        terminator = "" if found is None else found.group()
     body_end = len(text) if found is None else found.start()
-    if terminator == START or not terminator:
+    if terminator not in TERMINATORS:
         terminator = ""
         deviations = (*deviations, MISSING_TERMINATOR)
     end = body_end + len(terminator)

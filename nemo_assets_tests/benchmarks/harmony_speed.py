@@ -84,7 +84,7 @@ def best(step: Callable[[Any], object], inputs: Sequence[Any], rounds: int) -> f
 def conversation(seed: int) -> dict[str, Any]:
     """One conversation with tool use, in the JSON form of the library."""
     words = random.Random(seed)
-    size = BYTES // (4 * ROUNDS_OF_TOOL_USE + 3)  # headers, and the last line of every text, take the rest
+    size = BYTES // (4 * ROUNDS_OF_TOOL_USE + 1)  # headers, and the last line of every text, take the rest
 
     def text(pattern: str, length: int) -> list[dict[str, str]]:
         lines: list[str] = []
