@@ -183,7 +183,9 @@ def _structured(content: _Json, kind: Any, role: str, messages: Sequence[_Json])
     if kind == "system_content":
         if role != "system":
             raise HarmonyError(f"SystemContent may only appear in system messages, found in {role.capitalize()}")
-        instructing = [each for each in messages if isinstance(each, (dict, Mapping)) and each.get("role") == "developer"]
+        instructing = [
+            each for each in messages if isinstance(each, (dict, Mapping)) and each.get("role") == "developer"
+        ]
         return _system(content, any(map(_defines_functions, instructing)))
     if kind == "developer_content":
         if role != "developer":
