@@ -210,6 +210,9 @@ def _require_unicode_within(value: Any) -> None:
 
 def _defines_functions(message: _Json) -> bool:
     """Whether a developer content of this message has a `functions` namespace with at least one tool."""
+    # The concrete type is asked for first because it is the faster question.
+    if not isinstance(message, (dict, Mapping)) or message.get("role") != "developer":
+        return False
     contents = message.get("content")
     return isinstance(contents, (list, tuple)) and any(
         isinstance(content, Mapping) and ((content.get("tools") or {}).get(FUNCTIONS) or {}).get("tools")

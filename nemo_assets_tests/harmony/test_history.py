@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nemo_assets.harmony import HarmonyError, render
+from nemo_assets.harmony import HarmonyError, parse, render
 
 
 def said(role, body, channel=None, **fields):
@@ -28,7 +28,7 @@ TWO_TURNS = [
 
 
 def bodies(messages, **options):
-    return [piece.split("<|message|>")[1].split("<|")[0] for piece in render({"messages": messages}, **options).split("<|start|>")[1:]]  # fmt: skip  # noqa: E501
+    return [message.body for message in parse(render({"messages": messages}, **options))]
 
 
 @pytest.mark.parametrize(

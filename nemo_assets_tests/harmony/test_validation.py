@@ -116,15 +116,15 @@ def test_tools_that_are_none_judge_nothing(tools):
 @pytest.mark.parametrize(
     "arguments",
     ["[" * 5000 + "]" * 5000, "9" * 5000, '{"a": ' + "9" * 5000 + "}", '{"a": "\\ud800"}', '{"a": "\ud800"}'],
+    ids=["deep", "long", "long inside", "escaped surrogate", "surrogate"],
 )
 def test_arguments_beyond_the_reader_are_no_fault(arguments):
     assert "arguments_not_json" not in names(SOUND.replace('{"a": 1}', arguments), [F])
 
 
-pieces = st.sampled_from(
-    ["<|start|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>", "<|channel|>", "assistant", "user", "tool", "{}"]
-    + [" to=functions.f", " to=all", "final", " json", "python", "<|start|>assistant to=functions.f<|message|>", "é🙂"]
-)
+marks = ["<|start|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>", "<|channel|>"]
+words = ["assistant", "user", "tool", "python", "final", " json", " to=functions.f", " to=all", "{}", "é🙂"]
+pieces = st.sampled_from([*marks, *words, "<|start|>assistant to=functions.f<|message|>"])
 
 
 @given(st.lists(pieces | st.text(max_size=4), max_size=20).map("".join))
