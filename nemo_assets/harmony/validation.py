@@ -116,6 +116,8 @@ def validate_messages(
     if tools:
         validators = validators_of(tools if isinstance(tools, str) else canonical_json(list(tools)))
     deviations = (*_of_form(messages), *_of_tools(messages, validators))
+    if len(deviations) > 1:
+        deviations = tuple(sorted(deviations, key=lambda deviation: deviation.message))
     spoken = [message for message in messages if message.role]
     assistant = [message for message in spoken if message.role == "assistant"]
     faults = [deviation for deviation in deviations if deviation.name in FATAL]

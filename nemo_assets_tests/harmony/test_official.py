@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 
 import pytest
@@ -33,6 +35,25 @@ def test_renders_what_the_official_library_renders(case):
     message = case["expected_error"].split(": ", 1)[1]
     with pytest.raises(HarmonyError, match=message.split(":")[0]):
         render(case["conversation"], **options)
+
+
+WRITTEN = [case for case in RENDER_CASES if case["expected_error"] is None and case["mode"] != "completion"]
+
+
+@pytest.mark.parametrize("case", WRITTEN, ids=lambda case: case["id"])
+def test_what_is_recorded_is_read_back_and_tokenised_as_recorded(official, case):
+    written = case["expected_text"]
+    assert "".join(message.raw for message in parse(written)) == written
+    tokens = official.encode(written)
+    assert (hashlib.sha256(json.dumps(tokens).encode()).hexdigest() == case["tokens_sha256"]) is case["reencode_equal"]
+    if case["reencode_equal"]:
+        try:
+            read = [list(message) for message in parse_strict(written)]
+        except HarmonyError:
+            read = None
+        assert read == official.messages(tokens)
+    elif len(case["conversation"]["messages"]) == 1 and isinstance(case["conversation"]["messages"][0]["content"], str):
+        assert injection_in(case["conversation"]["messages"]) is not None
 
 
 @pytest.mark.parametrize("strict", [True, False])

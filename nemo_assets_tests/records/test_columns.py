@@ -47,6 +47,7 @@ def answered(final: str, reasoning: str | None = None, prompt: str = "What?") ->
         ("assistant_last", False, "166-169"),
         ("assistant_all", True, "78-88,166-179"),  # through `<|end|>` and `<|return|>`
         ("assistant_last", True, "166-179"),
+        ("assistant_sampled", False, "51-88,139-179"),  # from behind `<|start|>assistant`, 18 code points
     ],
 )
 def test_the_mask_digest_names_mode_terminators_and_spans(mode, terminators, spans):
