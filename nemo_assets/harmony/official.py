@@ -183,10 +183,7 @@ def _structured(content: _Json, kind: Any, role: str, messages: Sequence[_Json])
     if kind == "system_content":
         if role != "system":
             raise HarmonyError(f"SystemContent may only appear in system messages, found in {role.capitalize()}")
-        instructing = [
-            each for each in messages if isinstance(each, (dict, Mapping)) and each.get("role") == "developer"
-        ]
-        return _system(content, any(map(_defines_functions, instructing)))
+        return _system(content, _has_functions(messages))
     if kind == "developer_content":
         if role != "developer":
             raise HarmonyError(f"DeveloperContent may only appear in developer messages, found in {role.capitalize()}")
@@ -208,14 +205,14 @@ def _require_unicode_within(value: Any) -> None:
             pending += item
 
 
-def _defines_functions(message: _Json) -> bool:
-    """Whether a developer content of this message has a `functions` namespace with at least one tool."""
+def _has_functions(messages: Sequence[_Json]) -> bool:
+    """Whether any developer content has a `functions` namespace with at least one tool."""
     # The concrete type is asked for first because it is the faster question.
-    if not isinstance(message, (dict, Mapping)) or message.get("role") != "developer":
-        return False
-    contents = message.get("content")
-    return isinstance(contents, (list, tuple)) and any(
+    developers = [m for m in messages if isinstance(m, (dict, Mapping)) and m.get("role") == "developer"]
+    lists = [contents for m in developers if isinstance(contents := m.get("content"), (list, tuple))]
+    return any(
         isinstance(content, Mapping) and ((content.get("tools") or {}).get(FUNCTIONS) or {}).get("tools")
+        for contents in lists
         for content in contents
     )
 
