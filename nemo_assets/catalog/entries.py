@@ -41,7 +41,7 @@ class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identity: Identity
     license: str
     splits: dict[str, SplitEntry]
-    loss_mode: Literal["assistant_all", "assistant_last"] = "assistant_all"
+    loss_mode: Literal["assistant_all", "assistant_last", "assistant_sampled"] = "assistant_all"
     loss_terminators: bool = False
     subset: str = "default"
     correctness_from: str | None = None

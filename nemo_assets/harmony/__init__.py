@@ -6,10 +6,12 @@ Everything other rooms use is named here.
 from nemo_assets.harmony.contents import developer_content, system_content
 from nemo_assets.harmony.conversation import PYTHON_TOOLS, Conversation, Turn, call, canonical_json
 from nemo_assets.harmony.identity import content_sha1, sha1_text_id, turns_of_parsed
-from nemo_assets.harmony.messages import Message
-from nemo_assets.harmony.official import HarmonyError, render
-from nemo_assets.harmony.parse import Header, ParsedMessage, StrictMessage, parse_harmony, parse_header, parse_strict
-from nemo_assets.harmony.quality import TextCheck, basic_quality_flags_from_text, check_text
+from nemo_assets.harmony.injection import Injection, injection_in, injection_in_conversation
+from nemo_assets.harmony.mask import TokenMask, token_mask
+from nemo_assets.harmony.messages import HarmonyError, Message
+from nemo_assets.harmony.official import History, render
+from nemo_assets.harmony.parse import Header, ParsedMessage, parse, parse_harmony, parse_header
+from nemo_assets.harmony.quality import TextCheck, check_text
 from nemo_assets.harmony.render import Closing, Rendered, RenderedMessage, render_messages
 from nemo_assets.harmony.spans import LossMode, PlacedMessage, loss_spans, loss_spans_of_text, mask_sha1
 from nemo_assets.harmony.special_tokens import (
@@ -21,12 +23,22 @@ from nemo_assets.harmony.special_tokens import (
     RETURN,
     SPECIAL_TOKEN,
     START,
+    FoundToken,
     find_special_token,
+    special_token_in,
 )
+from nemo_assets.harmony.strict import StrictMessage, parse_strict
 from nemo_assets.harmony.template import Template
 from nemo_assets.harmony.templates import TEMPLATES, render_conversation
-from nemo_assets.harmony.tool_arguments import arguments_match
+from nemo_assets.harmony.tool_arguments import arguments_match, functions_of, validators_of
 from nemo_assets.harmony.tool_types import typescript_of
+from nemo_assets.harmony.validation import (
+    Deviation,
+    Validation,
+    basic_quality_flags_from_text,
+    validate,
+    validate_messages,
+)
 
 __all__ = [
     "CALL",
@@ -41,8 +53,12 @@ __all__ = [
     "TEMPLATES",
     "Closing",
     "Conversation",
+    "Deviation",
+    "FoundToken",
     "HarmonyError",
     "Header",
+    "History",
+    "Injection",
     "LossMode",
     "Message",
     "ParsedMessage",
@@ -52,7 +68,9 @@ __all__ = [
     "StrictMessage",
     "Template",
     "TextCheck",
+    "TokenMask",
     "Turn",
+    "Validation",
     "arguments_match",
     "basic_quality_flags_from_text",
     "call",
@@ -61,9 +79,13 @@ __all__ = [
     "content_sha1",
     "developer_content",
     "find_special_token",
+    "functions_of",
+    "injection_in",
+    "injection_in_conversation",
     "loss_spans",
     "loss_spans_of_text",
     "mask_sha1",
+    "parse",
     "parse_harmony",
     "parse_header",
     "parse_strict",
@@ -71,7 +93,12 @@ __all__ = [
     "render_conversation",
     "render_messages",
     "sha1_text_id",
+    "special_token_in",
     "system_content",
+    "token_mask",
     "turns_of_parsed",
     "typescript_of",
+    "validate",
+    "validate_messages",
+    "validators_of",
 ]

@@ -1,6 +1,7 @@
 """One Harmony message before it is text.
 
-Belongs here: the shape. How it is written is `render`, how it is read back is `parse`.
+Belongs here: the shape, and the error of whoever does not keep to it. How it is written is `render`, how it is read
+back is `parse`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+
+
+class HarmonyError(ValueError):
+    """A conversation that cannot be written, or a text that openai-harmony refuses to read.
+
+    Where one message is at fault, `message_index` counts it from 0 and `field` names what in it is wrong, as a path:
+    `role`, `content[0].text`. Both also lead the message of the error.
+    """
+
+    def __init__(self, reason: str, message_index: int | None = None, field: str | None = None) -> None:
+        place = "" if message_index is None else f"messages[{message_index}].{field}: "
+        super().__init__(place + reason)
+        self.reason = reason
+        self.message_index = message_index
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""Harmony text back to messages: leniently without losing a character, or exactly as strict as openai-harmony.
+"""Harmony text back to messages, leniently and without losing a character.
 
-Belongs here: where messages begin and end, what a header says, and the names of what deviates. What a deviation means
-for a record is `quality`; what the messages mean as turns is `identity`.
+Belongs here: where messages begin and end, what a header says, and the names of what deviates in their form. What a
+deviation means for a record is `validation`; what the messages mean as turns is `identity`; how openai-harmony reads
+the same text is `strict`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from nemo_assets.harmony.messages import ROLES
-from nemo_assets.harmony.official import HarmonyError
 from nemo_assets.harmony.special_tokens import (
     CHANNEL,
     CONSTRAIN,
     MESSAGE,
+    SPECIAL_TOKEN,
     START,
     TERMINATORS,
     find_special_token,
@@ -31,8 +32,15 @@ EXTRA_HEADER_WORDS = "extra_header_words"
 EMPTY_CHANNEL = "empty_channel"
 RECIPIENT_AFTER_CHANNEL = "recipient_after_channel"
 
+LONGEST_HEADER = 256
+"""Code points of a header that is worth remembering. A longer one is no header but text without `<|message|>`."""
+
 _CLOSING = (*TERMINATORS, START)
-_HEADER_ENDS = (MESSAGE, *_CLOSING)
+# One pass over a body finds what ends it and what should not be in it. The engine looks for the literal "<|" that all
+# special tokens begin with, which is faster than `str.find` with a needle as short.
+_special = re.compile(SPECIAL_TOKEN).search
+_closing = re.compile(r"<\|(?:start|end|return|call)\|>").search
+_header_end = re.compile(r"<\|(?:message|start|end|return|call)\|>").search
 _channel_end = re.compile(r"[\s<]").search
 
 
@@ -70,7 +78,7 @@ class ParsedMessage(NamedTuple):
     deviations: tuple[str, ...]
 
 
-def parse_harmony(text: str) -> list[ParsedMessage]:
+def parse(text: str) -> list[ParsedMessage]:
     """Read `text` without refusing or losing anything: the `raw` of all messages joined is `text`.
 
     A message runs from `<|start|>` to the first terminator; one that meets another `<|start|>` or the end of the text
@@ -89,47 +97,60 @@ def parse_harmony(text: str) -> list[ParsedMessage]:
     return messages
 
 
-def _next_of(text: str, tokens: tuple[str, ...], position: int) -> int:
-    """The offset of the first of `tokens` at or after `position`, or the end of the text."""
-    # Every token begins with the same two characters, which text rarely holds: a plain search is the fastest scan.
-    position = text.find("<|", position)
-    while position >= 0:
-        if text.startswith(tokens, position):
-            return position
-        position = text.find("<|", position + 2)
-    return len(text)
-
-
-def _terminator_at(text: str, position: int) -> str:
-    for token in TERMINATORS:
-        if text.startswith(token, position):
-            return token
-    return ""
+parse_harmony = parse
+"""The same under the name it has where other formats are read too."""
 
 
 def _message_at(text: str, start: int) -> ParsedMessage:
     header_start = start + len(START)
-    header_end = _next_of(text, _HEADER_ENDS, header_start)
-    header_raw = text[header_start:header_end]
-    header = parse_header(header_raw)
-    deviations = header.deviations
-    if text.startswith(MESSAGE, header_end):
-        body_start = header_end + len(MESSAGE)
-        body_end = _next_of(text, _CLOSING, body_start)
-        terminator = _terminator_at(text, body_end)
-        body = text[body_start:body_end]
-        if "<|" in body and find_special_token(body) is not None:
-            deviations = (*deviations, SPECIAL_TOKEN_IN_BODY)
-        if not terminator:
-            deviations = (*deviations, MISSING_TERMINATOR)
-    else:
-        body_start = body_end = header_end
-        terminator = _terminator_at(text, header_end)
-        body = ""
-        deviations = (*deviations, HEADER_WITHOUT_MESSAGE)
+    header_end = text.find(MESSAGE, header_start, header_start + LONGEST_HEADER + len(MESSAGE))
+    header_text = text[header_start:header_end] if header_end >= 0 else ""
+    # Too long to be a header, or one with another message in it: look again for whatever ends it first.
+    if header_end < 0 or ("<|" in header_text and _closing(header_text)):
+        found = _header_end(text, header_start)
+        header_end = found.start() if found else len(text)
+        header_text = text[header_start:header_end]
+        if found is None or found.group() != MESSAGE:
+            return _bodiless(text, start, header_text, header_end)
+    role, name, recipient, channel, content_type, deviations = parse_header(header_text)
+    body_start = header_end + len(MESSAGE)
+    found = _special(text, body_start)
+    terminator = "" if found is None else found.group()
+    if found is not None and terminator not in _CLOSING:
+        deviations = (*deviations, SPECIAL_TOKEN_IN_BODY)
+        found = _closing(text, found.end())
+        terminator = "" if found is None else found.group()
+    body_end = len(text) if found is None else found.start()
+    if terminator not in TERMINATORS:
+        terminator = ""
+        deviations = (*deviations, MISSING_TERMINATOR)
     end = body_end + len(terminator)
     return ParsedMessage(
-        text[start:end], header_raw, *header[:5], body, start, body_start, body_end, terminator, end, deviations
+        text[start:end],
+        header_text,
+        role,
+        name,
+        recipient,
+        channel,
+        content_type,
+        text[body_start:body_end],
+        start,
+        body_start,
+        body_end,
+        terminator,
+        end,
+        deviations,
+    )
+
+
+def _bodiless(text: str, start: int, header_text: str, header_end: int) -> ParsedMessage:
+    """A message that ends before its body begins."""
+    header = parse_header(header_text)
+    terminator = next((token for token in TERMINATORS if text.startswith(token, header_end)), "")
+    end = header_end + len(terminator)
+    deviations = (*header.deviations, HEADER_WITHOUT_MESSAGE)
+    return ParsedMessage(
+        text[start:end], header_text, *header[:5], "", start, header_end, header_end, terminator, end, deviations
     )
 
 
@@ -143,8 +164,8 @@ def parse_header(header: str) -> Header:
 
     The recipient may stand before or after the channel; a word that is no recipient is the content type.
     """
-    # Conversations use few different headers. A long one is no header but text that lost its `<|message|>`.
-    return _kept_header(header) if len(header) <= 256 else _read_header(header)
+    # Conversations use few different headers.
+    return _kept_header(header) if len(header) <= LONGEST_HEADER else _read_header(header)
 
 
 def _read_header(header: str) -> Header:
@@ -190,90 +211,3 @@ def _author(part: str) -> tuple[str, str | None]:
         return part, "tool" if part == "tool" else None
     role, _, name = part.partition(":")
     return (role, name) if role in ROLES and role != "tool" else ("tool", part)
-
-
-class StrictMessage(NamedTuple):
-    """What openai-harmony makes of one message."""
-
-    role: str
-    name: str | None
-    recipient: str | None
-    channel: str | None
-    content_type: str | None
-    body: str
-
-
-def parse_strict(text: str, role: str | None = None) -> list[StrictMessage]:
-    """Read `text` as openai-harmony 0.0.8 does in strict mode; `role` is that of a first message already begun.
-
-    Its oddities are kept: an unterminated last message is accepted, a lone word after the role is the recipient even if
-    it is `json`, an unknown role alone is refused.
-
-    Raises:
-        HarmonyError: the library refuses the text.
-    """
-    messages: list[StrictMessage] = []
-    position = 0
-    while position < len(text) or role is not None:
-        if role is None:
-            if not text.startswith(START, position):
-                raise HarmonyError(f"Unexpected token at character {position} while expecting start token")
-            position += len(START)
-        header_end = text.find(MESSAGE, position)
-        if header_end < 0:
-            raise HarmonyError("Unexpected EOS while waiting for message header to complete")
-        body_start = header_end + len(MESSAGE)
-        body_end = _next_of(text, TERMINATORS, body_start)
-        fields = _strict_header(text[position:header_end], role)
-        messages.append(StrictMessage(*fields, text[body_start:body_end]))
-        position = body_end + len(_terminator_at(text, body_end))
-        role = None
-    return messages
-
-
-_StrictHeader = tuple[str, str | None, str | None, str | None, str | None]
-
-
-def _strict_header(header: str, role: str | None) -> _StrictHeader:
-    before, marker, after = header.partition(CHANNEL)
-    channel: str | None = None
-    if marker:
-        found = _channel_end(after)
-        channel = after[: found.start()] if found else after
-        if not channel:
-            raise HarmonyError("channel marker present but no channel value found in header")
-        after = after[len(channel) :]
-    spaced = (before + after).strip().replace(CONSTRAIN, f" {CONSTRAIN}")
-    # ASCII blanks only, without the vertical tab: other blanks stay part of a word.
-    words = [word for word in re.split(r"[ \t\n\f\r]+", spaced) if word]
-    name: str | None = None
-    if role is None:
-        if not words:
-            raise HarmonyError("message header did not contain a role")
-        author = words[0]
-        if author not in ROLES:
-            if len(words) == 1 and not author.startswith("to="):
-                raise HarmonyError(f"Unknown role: {author}")
-            words.pop(0)
-        role = author if author in ROLES else "tool"
-        name = author if role == "tool" else None
-    if words and words[0] == role:
-        words.pop(0)
-    recipient, content_type = _strict_destination(words)
-    return role, name, recipient, channel, content_type
-
-
-def _strict_destination(words: list[str]) -> tuple[str | None, str | None]:
-    """Recipient and content type from what follows the role."""
-    if not words:
-        return None, None
-    *rest, last = words
-    content_type: str | None = None
-    if last.startswith("to=") or not rest:
-        recipient = last
-    else:
-        *rest, recipient = rest
-        content_type = last
-    if rest:
-        raise HarmonyError(f"unexpected tokens remaining in message header: {' '.join(rest)}")
-    return recipient.removeprefix("to="), content_type

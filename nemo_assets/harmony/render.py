@@ -7,13 +7,22 @@ Does not: what a source's conversation becomes (`templates`), the official libra
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from nemo_assets.errors import Rejected
-from nemo_assets.harmony.messages import ROLES, Message
-from nemo_assets.harmony.special_tokens import CALL, CHANNEL, END, MESSAGE, RETURN, START, find_special_token
+from nemo_assets.harmony.messages import ROLES, HarmonyError, Message
+from nemo_assets.harmony.special_tokens import (
+    CALL,
+    CHANNEL,
+    CONSTRAIN,
+    END,
+    MESSAGE,
+    RETURN,
+    START,
+    special_token_in,
+)
 
 Closing = Literal["dialect", "training", "none"]
 """How the last message ends.
@@ -63,16 +72,38 @@ def header_text(
 @lru_cache(maxsize=16384)
 def _opening(role: str, name: str | None, recipient: str | None, channel: str | None, content_type: str | None) -> str:
     """`<|start|>`, checked header, `<|message|>`. Conversations use few different headers, so they are kept."""
+    if role not in ROLES:
+        raise HarmonyError(f"no role {role!r}; there are {', '.join(sorted(ROLES))}", field="role")
+    for field, value in (("name", name), ("recipient", recipient), ("channel", channel)):
+        if value is not None:
+            _require_header_text(field, value, _header_name)
     if role == "tool" and (name is None or name.partition(":")[0] in _SPEAKERS):
         # A tool is written by its name alone: one called `user` would read back as the user.
         raise Rejected("invalid_harmony", header=name or "", field="name")
-    fields = {"role": role, "name": name, "recipient": recipient, "channel": channel}
-    for field, value in fields.items():
-        if value is not None and not _header_name(value):
-            raise Rejected("invalid_harmony", header=value, field=field)
-    if content_type is not None and not _content_type(content_type):
-        raise Rejected("invalid_harmony", header=content_type, field="content_type")
+    if content_type is not None:
+        _require_header_text("content_type", content_type, _content_type)
     return f"{START}{header_text(role, name, recipient, channel, content_type)}{MESSAGE}"
+
+
+def _require_header_text(field: str, value: str, readable: Callable[[str], object]) -> None:
+    """Refuse what would not read back as this field; a special token is an injection, not merely a bad character."""
+    if readable(value):
+        return
+    begin = len(CONSTRAIN) if field == "content_type" and value.startswith(CONSTRAIN) else 0
+    if (found := special_token_in(value[begin:])) is not None:
+        raise Rejected("special_token_in_content", token=found.token, field=field, offset=begin + found.offset)
+    raise Rejected("invalid_harmony", header=value, field=field)
+
+
+def _opening_of(number: int, message: Message) -> str:
+    """The same for one message of a conversation, whose number an error names."""
+    try:
+        return _opening(message.role, message.name, message.recipient, message.channel, message.content_type)
+    except HarmonyError as error:
+        raise HarmonyError(error.reason, number, error.field) from None
+    except Rejected as rejection:
+        place = f"messages[{number}].{rejection.evidence['field']}"
+        raise Rejected(rejection.code, **{**rejection.evidence, "field": place}) from None
 
 
 def _last_terminator(last: Message, closing: Closing) -> str:
@@ -88,9 +119,11 @@ def render_messages(messages: Sequence[Message], *, closing: Closing) -> Rendere
     """Write `messages` as Harmony text.
 
     Raises:
-        Rejected: `special_token_in_content` when a body spells a special token (evidence `token`, `where`), which text
-            cannot hold literally; `invalid_harmony` when a role, name, recipient or channel has characters that a
-            header cannot hold (evidence `header`, `field`).
+        Rejected: `special_token_in_content` when a body or a part of a header spells a special token, which text cannot
+            hold literally (evidence `token`, `field`, `offset` in code points of that field); `invalid_harmony` when a
+            name, recipient, channel or content type has characters that a header cannot hold (evidence `header`,
+            `field`).
+        HarmonyError: there is no such role.
     """
     parts: list[str] = []
     placed: list[RenderedMessage] = []
@@ -98,10 +131,11 @@ def render_messages(messages: Sequence[Message], *, closing: Closing) -> Rendere
     last = len(messages) - 1
     for number, message in enumerate(messages):
         body = message.body
-        if "<|" in body and (token := find_special_token(body)) is not None:
-            raise Rejected("special_token_in_content", token=token, where=f"message {number} ({message.role})")
+        if (found := special_token_in(body)) is not None:
+            field = f"messages[{number}].body"
+            raise Rejected("special_token_in_content", token=found.token, field=field, offset=found.offset)
         role, recipient, channel = message.role, message.recipient, message.channel
-        opening = _opening(role, message.name, recipient, channel, message.content_type)
+        opening = _opening_of(number, message)
         if number == last:
             terminator = _last_terminator(message, closing)
         else:

@@ -22,7 +22,6 @@ from nemo_assets.harmony import (
     canonical_json,
     check_text,
     content_sha1,
-    find_special_token,
     loss_spans,
     mask_sha1,
     parse_harmony,
@@ -184,7 +183,6 @@ def _write(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
         known = ", ".join(TEMPLATES)
         raise UserError(f"nemo_assets/catalog/{split.slug}.yaml: no template {name!r}. There are {known}.")
     conversation = Conversation(draft.turns, draft.tools, draft.effort)  # type: ignore[arg-type]
-    _require_no_special_token_in_names(draft.turns)
     rendered = render_conversation(conversation, name)
     code = fault.code if fault else None
     return Written(rendered.text, draft.turns, rendered.messages, name, TEMPLATES[name].tags(conversation), code)
@@ -198,13 +196,6 @@ def _completion_fault(turns: Sequence[Turn]) -> Rejected | None:
     if not any(turn.is_call for turn in turns) and not any(c.isalnum() for body in bodies for c in body):
         return Rejected("empty_completion", reason="no_letter_or_digit", characters=sum(map(len, bodies)))
     return None
-
-
-def _require_no_special_token_in_names(turns: Sequence[Turn]) -> None:
-    """A special token in a tool name is an injection, not merely a name no header can hold."""
-    for place, turn in enumerate(turns):
-        if turn.tool and (token := find_special_token(turn.tool)):
-            raise Rejected("special_token_in_content", token=token, where=f"tool name of turn {place}")
 
 
 def _tags(of_line: Sequence[str], draft: Draft, written: Written, ratio: float) -> list[str]:

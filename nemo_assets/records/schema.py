@@ -33,7 +33,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("subset", STRING, "Config of the source repo"),
     Column("split", STRING, "Split of the source"),
     Column("text", STRING, "Harmony-rendered prompt and completion, exactly what the model sees"),
-    Column("loss_mode", STRING, "assistant_all: the bodies of every assistant message are trained; assistant_last: those after the last message of anyone else"),
+    Column("loss_mode", STRING, "assistant_all: the bodies of every assistant message are trained; assistant_last: those after the last message of anyone else; assistant_sampled: all that the model itself emits, headers and closing tokens too"),
     Column("template", STRING, "Version of the renderer that wrote text; as-published where the source came rendered"),
     Column("content_sha1", STRING, "sha1 over the non-system turns (role, channel, recipient, body): equal content is equal here whatever the source, split or template", "hex"),
     Column("text_sha1", STRING, "sha1 of the UTF-8 text; equal text is equal across datasets", "hex"),

@@ -1,4 +1,4 @@
-"""The `tools` field of a record: the functions it offers and its key in the tools catalog."""
+"""The `tools` field of a record: its key in the tools catalog."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ import hashlib
 from typing import Any
 
 from nemo_assets.harmony import canonical_json
-
-
-def functions_of(tools: Any) -> tuple[dict[str, Any], ...]:
-    """The function objects {name, description, parameters} of an OpenAI-style tools list; odd entries are left out."""
-    if not isinstance(tools, list):
-        return ()
-    functions = (tool.get("function", tool) for tool in tools if isinstance(tool, dict))
-    return tuple(f for f in functions if isinstance(f, dict) and isinstance(f.get("name"), str))
 
 
 def catalog_entry(tools: Any) -> tuple[str, str] | None:

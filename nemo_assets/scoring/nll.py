@@ -1,7 +1,8 @@
 """The NLL of completions: from rows of text to scores.
 
 Belongs here: tokenising, holding the mask against the row's own digest, making a row fit, adding up. Does not: the
-forward pass (`forward`), the offset rule (`mask`), the plan of passes (`packing`). Importing this module loads torch.
+forward pass (`forward`), the offset rule (`harmony.mask`), the plan of passes (`packing`). Importing this module loads
+torch.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemo_assets.harmony.identity import sha1_text_id
+from nemo_assets.harmony.mask import token_mask
 from nemo_assets.harmony.spans import loss_spans_of_text, mask_sha1
 from nemo_assets.scoring.engine import ScoringError
 from nemo_assets.scoring.forward import TokenRow, packed_nlls, single_nlls
-from nemo_assets.scoring.mask import token_mask
 from nemo_assets.scoring.model import LoadedModel
 from nemo_assets.scoring.packing import pack
 from nemo_assets.scoring.rows import Score, ScoreInput
@@ -96,7 +97,7 @@ def _tokenise(text: str, spans: Sequence[tuple[int, int]], loaded: LoadedModel) 
     offsets = np.array(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
     prefix = len(loaded.prefix_ids)
     offsets = np.concatenate([np.zeros((prefix, 2), dtype=np.int64), offsets])
-    mask = token_mask(offsets[:, 0], offsets[:, 1], spans)
+    mask = token_mask(offsets, spans)
     begins = np.array([match.start() for match in re.finditer(re.escape(MESSAGE_START), text)], dtype=np.int64)
     return _Tokenised(
         ids=np.array([*loaded.prefix_ids, *encoded["input_ids"]], dtype=np.int64),

@@ -59,7 +59,7 @@ INPUT_SCHEMA = pa.schema(
     [
         _field("id", pa.string(), "stable join key of the row"),
         _field("text", pa.string(), "Harmony-rendered prompt and completion, exactly what the model sees"),
-        _field("loss_mode", pa.string(), "which assistant messages are in the loss: assistant_all or assistant_last"),
+        _field("loss_mode", pa.string(), "what is in the loss: assistant_all, assistant_last or assistant_sampled"),
         _field("loss_terminators", pa.bool_(), "whether message terminators are in the loss"),
         _field("mask_sha1", pa.string(), "digest of the loss mask; the scorer must reproduce it or refuse the row"),
     ]

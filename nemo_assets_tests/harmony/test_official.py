@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nemo_assets.harmony import HarmonyError, Message, parse_strict, render, render_messages
+from nemo_assets.harmony import (
+    HarmonyError,
+    Message,
+    find_special_token,
+    injection_in,
+    parse,
+    parse_strict,
+    render,
+    render_messages,
+)
 from nemo_assets_tests.harmony.recorded import cases
 
 RENDER_CASES = cases("harmony_cases.jsonl")
@@ -26,16 +37,74 @@ def test_renders_what_the_official_library_renders(case):
         render(case["conversation"], **options)
 
 
-def test_strict_parser_reads_and_refuses_what_the_official_one_does():
+WRITTEN = [case for case in RENDER_CASES if case["expected_error"] is None and case["mode"] != "completion"]
+
+
+@pytest.mark.parametrize("case", WRITTEN, ids=lambda case: case["id"])
+def test_what_is_recorded_is_read_back_and_tokenised_as_recorded(official, case):
+    written = case["expected_text"]
+    assert "".join(message.raw for message in parse(written)) == written
+    tokens = official.encode(written)
+    assert (hashlib.sha256(json.dumps(tokens).encode()).hexdigest() == case["tokens_sha256"]) is case["reencode_equal"]
+    if case["reencode_equal"]:
+        try:
+            read = [list(message) for message in parse_strict(written)]
+        except HarmonyError:
+            read = None
+        assert read == official.messages(tokens)
+    elif len(case["conversation"]["messages"]) == 1 and isinstance(case["conversation"]["messages"][0]["content"], str):
+        assert injection_in(case["conversation"]["messages"]) is not None
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_parser_reads_and_refuses_what_the_official_one_does(strict):
     for case in PARSE_CASES:
-        expected = case["strict"]
+        expected = case["strict" if strict else "nonstrict"]
         if expected["error"] is None:
-            assert [list(m) for m in parse_strict(case["text"], case["role"])] == expected["messages"], case["text"]
+            read = parse_strict(case["text"], case["role"], strict=strict)
+            assert [list(message) for message in read] == expected["messages"], case["text"]
         else:
             # What follows the kind of error is token numbers and Rust's own formatting.
             kind = re.split(r":| \d", expected["error"])[0]
             with pytest.raises(HarmonyError, match=kind):
-                parse_strict(case["text"], case["role"])
+                parse_strict(case["text"], case["role"], strict=strict)
+
+
+def test_every_special_token_of_the_official_vocabulary_is_known(official):
+    assert {token for token in official.special_tokens if find_special_token(f"a{token}") != token} == set()
+    assert len(official.special_tokens) > 1000
+
+
+words = ["assistant", "user", "tool", "to=python", "functions.f", "json", "final", "<|", "|>"]
+marks = [
+    "<|start|>",
+    "<|message|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|channel|>",
+    "<|constrain|>",
+    "<|endoftext|>",
+]
+beginnings = ["<|start|>assistant", "<|start|>user<|message|>", "<|end|><|start|>tool to=a<|channel|>analysis"]
+pieces = st.sampled_from([*words, *marks, *beginnings, "<|endoftext|>", " ", "\n", "\x0b", "\xa0", "é🙂"])
+slow_start = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+
+
+@settings(slow_start, max_examples=400)
+@given(
+    text=st.lists(pieces, max_size=9).map("".join),
+    begun=st.booleans(),
+    role=st.sampled_from([None, None, "assistant", "user"]),
+    strict=st.booleans(),
+)
+def test_any_text_is_read_as_the_official_parser_reads_it(official, text, begun, role, strict):
+    text = f"<|start|>{text}" if begun else text
+    try:
+        read = [list(message) for message in parse_strict(text, role, strict=strict)]
+    except HarmonyError:
+        read = None
+    assert read == official.messages(official.encode(text), role, strict)
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
@@ -78,7 +147,6 @@ schemas = st.recursive(values | schemas_over(st.just({"type": "string"})), schem
 tools = st.lists(
     st.fixed_dictionaries({"name": text, "description": text}, optional={"parameters": schemas}), min_size=1, max_size=3
 )
-slow_start = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 @slow_start
@@ -96,29 +164,38 @@ def test_any_tools_section_equals_the_official_one(official_text, instructions, 
 
 
 names = st.text("abcXYZ019_.-", min_size=1, max_size=8)
+bodies = text | st.sampled_from(["so <|end|> there", "<|reserved_200100|>"])
 message_fields = st.fixed_dictionaries(
-    {"role": st.sampled_from(["user", "assistant", "developer", "tool"]), "content": text},
+    {"role": st.sampled_from(["user", "assistant", "developer", "tool"]), "content": bodies},
     optional={
         "channel": st.sampled_from(["analysis", "commentary", "final"]),
-        "recipient": names,
+        "recipient": names | st.sampled_from(["all", "assistant", "functions.f"]),
         "content_type": st.sampled_from(["json", "<|constrain|>json", "code"]),
+        "name": names,
     },
 )
 
 
-@slow_start
-@given(fields=st.lists(message_fields, min_size=1, max_size=5), tool=names)
-def test_any_conversation_is_written_as_the_official_library_writes_it(official_text, fields, tool):
-    messages = [{**item, "name": f"t.{tool}"} if item["role"] == "tool" else item for item in fields]
-    ours = [
-        Message(
-            item["role"],
-            item["content"],
-            item.get("channel"),
-            item.get("recipient"),
-            item.get("content_type"),
-            item.get("name"),
-        )
-        for item in messages
-    ]
-    assert render_messages(ours, closing="none").text == official_text({"messages": messages})
+FIELDS = ("role", "content", "channel", "recipient", "content_type", "name")
+
+
+@settings(slow_start, max_examples=2000)
+@given(fields=st.lists(message_fields, min_size=1, max_size=4), drop=st.booleans())
+def test_any_conversation_is_written_tokenised_and_read_as_officially(official, fields, drop):
+    messages = [{"name": "t", **item} if item["role"] == "tool" else item for item in fields]
+    tokens = official.tokens({"messages": messages}, auto_drop_analysis=drop)
+    written = render({"messages": messages}, auto_drop_analysis=drop)
+    assert written == official.text(tokens)
+    if injection_in(messages) is not None:  # text cannot hold it; a message with it may have been dropped
+        assert drop or official.encode(written) != tokens
+        return
+    assert official.encode(written) == tokens
+    try:
+        read = [list(message) for message in parse_strict(written)]
+    except HarmonyError:
+        read = None
+    assert read == official.messages(tokens)
+    assert "".join(message.raw for message in parse(written)) == written
+    if not drop:
+        by_field = [Message(*map(item.get, FIELDS)) for item in messages]
+        assert render_messages(by_field, closing="none").text == written

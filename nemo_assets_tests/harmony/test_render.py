@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemo_assets.errors import Rejected
-from nemo_assets.harmony import Message, find_special_token, render_messages
+from nemo_assets.harmony import HarmonyError, Message, find_special_token, render_messages
 
 CALL = Message("assistant", "{}", "commentary", "functions.f", "<|constrain|>json")
 FINAL = Message("assistant", "4", "final")
@@ -74,7 +74,7 @@ def test_a_special_token_in_a_body_is_rejected_and_named(token):
     with pytest.raises(Rejected) as caught:
         render_messages([USER, Message("user", f"a <| {token} b")], closing="none")
     assert caught.value.code == "special_token_in_content"
-    assert caught.value.evidence == {"token": token, "where": "message 1 (user)"}
+    assert caught.value.evidence == {"token": token, "field": "messages[1].body", "offset": 5}
 
 
 def test_what_only_looks_like_a_special_token_stays():
@@ -86,10 +86,8 @@ def test_what_only_looks_like_a_special_token_stays():
     "message",
     [
         Message("assistant", "{}", "commentary", "functions.get weather"),
-        Message("assistant", "{}", "commentary", "functions.f<|message|>"),
         Message("assistant", "", "fi nal"),
         Message("assistant", "", ""),
-        Message("us\ner", ""),
         Message("tool", "1"),
         Message("tool", "1", name="имя"),
         Message("tool", "1", name="user"),
@@ -103,3 +101,26 @@ def test_a_header_that_would_read_back_as_something_else_is_rejected(message):
         render_messages([message], closing="none")
     assert caught.value.code == "invalid_harmony"
     assert set(caught.value.evidence) == {"header", "field"}
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "offset"),
+    [
+        (Message("assistant", "{}", "commentary", "functions.f<|message|>"), "recipient", 11),
+        (Message("tool", "1", name="<|call|>"), "name", 0),
+        (Message("assistant", "1", "a<|end|>"), "channel", 1),
+        (Message("assistant", "1", content_type="<|constrain|>json<|end|>"), "content_type", 17),
+        (Message("user", "é🙂<|end|>"), "body", 2),
+    ],
+)
+def test_a_special_token_is_told_with_its_field_and_offset(message, field, offset):
+    with pytest.raises(Rejected) as caught:
+        render_messages([USER, message], closing="none")
+    assert caught.value.code == "special_token_in_content"
+    assert (caught.value.evidence["field"], caught.value.evidence["offset"]) == (f"messages[1].{field}", offset)
+
+
+def test_a_role_nobody_has_is_an_error_of_the_program():
+    with pytest.raises(HarmonyError) as caught:
+        render_messages([USER, Message("us\ner", "")], closing="none")
+    assert (caught.value.message_index, caught.value.field) == (1, "role")

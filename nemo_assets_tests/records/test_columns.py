@@ -47,6 +47,7 @@ def answered(final: str, reasoning: str | None = None, prompt: str = "What?") ->
         ("assistant_last", False, "166-169"),
         ("assistant_all", True, "78-88,166-179"),  # through `<|end|>` and `<|return|>`
         ("assistant_last", True, "166-179"),
+        ("assistant_sampled", False, "51-88,139-179"),  # from behind `<|start|>assistant`, 18 code points
     ],
 )
 def test_the_mask_digest_names_mode_terminators_and_spans(mode, terminators, spans):
@@ -125,7 +126,17 @@ def test_a_nul_stays_and_is_tagged_once_wherever_it_hides():
             HEAD + "<|start|>assistant<|channel|>analysis to=python code<|message|>1<|call|>" + DONE,
             "dialect:native_call_header",
         ),
-        (HEAD + "<|start|>python<|channel|>commentary<|message|>1<|end|>" + DONE, "dialect:python_tool_name"),
+        (
+            HEAD
+            + "<|start|>assistant to=python<|channel|>analysis<|message|>1<|call|>"
+            + "<|start|>python<|channel|>commentary<|message|>1<|end|>"
+            + DONE,
+            "dialect:python_tool_name",
+        ),
+        (
+            HEAD + "<|start|>functions.f to=assistant<|channel|>commentary<|message|>1<|end|>" + DONE,
+            "dialect:tool_result_without_call",
+        ),
     ],
 )
 def test_dialects_of_ready_made_text_are_kept_and_tagged(text, tag):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from nemo_assets.catalog import Split
+from nemo_assets.harmony import functions_of
 from nemo_assets.records.draft import Draft
 from nemo_assets.records.messages import as_text, turns_of
-from nemo_assets.records.tools import functions_of
 
 
 def adapt(record: Mapping[str, Any], split: Split) -> Draft:

@@ -7,11 +7,11 @@ from typing import Any
 
 from nemo_assets.catalog import Split
 from nemo_assets.errors import Rejected
+from nemo_assets.harmony import functions_of
 from nemo_assets.records.draft import Draft
 from nemo_assets.records.evaluation import evaluation_columns
 from nemo_assets.records.messages import as_text, turns_of
 from nemo_assets.records.parsing import parse_json_text
-from nemo_assets.records.tools import functions_of
 
 
 def adapt(record: Mapping[str, Any], split: Split) -> Draft:

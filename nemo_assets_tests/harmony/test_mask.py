@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nemo_assets.scoring.mask import token_mask
+from nemo_assets.harmony import LossMode, Message, find_special_token, loss_spans, render_messages, token_mask
 
 
 def scored_by(tokens: list[tuple[int, int]], spans: list[tuple[int, int]]) -> tuple[list[int], int]:
-    offsets = np.array(tokens, dtype=np.int64).reshape(-1, 2)
-    mask = token_mask(offsets[:, 0], offsets[:, 1], spans)
+    mask = token_mask(tokens, spans)
     return np.flatnonzero(mask.scored).tolist(), mask.straddlers
 
 
@@ -63,3 +64,40 @@ def test_the_mask_is_the_definition(widths: list[int], gaps_and_lengths: list[tu
         for (start, stop), within in zip(tokens, inside, strict=True)
     ]
     assert scored_by(tokens, spans) == ([k for k, within in enumerate(inside) if within and k >= 1], sum(straddles))
+
+
+bodies = st.text(max_size=8).filter(lambda body: find_special_token(body) is None) | st.sampled_from(
+    ["x = 1\n\n", "naïve 👩‍🚀 ∑", " <|", "|>", "  ", "to=python"]
+)
+messages = st.builds(
+    Message,
+    st.sampled_from(["user", "assistant", "assistant"]),
+    bodies.filter(lambda body: body.isascii() or all(not "\ud800" <= c <= "\udfff" for c in body)),
+    st.sampled_from([None, "analysis", "final"]),
+    st.sampled_from([None, "python", "functions.f"]),
+    st.sampled_from([None, "code", "<|constrain|>json"]),
+    st.sampled_from([None, "bob"]),
+)
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+@given(st.lists(messages, min_size=1, max_size=5), st.sampled_from(get_args(LossMode)), st.booleans())
+def test_the_tokens_of_the_student_lie_wholly_inside_or_outside_of_the_mask(official, spoken, mode, terminators):
+    text = render_messages(spoken, closing="training").text
+    spans = loss_spans(text, mode, terminators)
+    pieces = official.pieces(official.encode(text))
+    mask = token_mask(offsets_of(text, pieces), spans)
+    assert mask.straddlers == 0
+    scored = b"".join(piece for piece, within in zip(pieces, mask.scored, strict=True) if within)
+    assert scored == "".join(text[start:end] for start, end in spans).encode()
+
+
+def offsets_of(text: str, pieces: list[bytes]) -> list[tuple[int, int]]:
+    """Code points that each token touches; the pieces of one character all carry its range."""
+    character_at = [number for number, character in enumerate(text) for _ in character.encode()]
+    offsets, at = [], 0
+    for piece in pieces:
+        offsets.append((character_at[at], character_at[at + len(piece) - 1] + 1))
+        at += len(piece)
+    assert at == len(character_at)
+    return offsets

@@ -1,6 +1,7 @@
-"""Which tokens are scored: from loss spans in characters to a mask over tokens.
+"""Which tokens are in the loss: from loss spans in characters to a mask over tokens.
 
-Belongs here: the offset rule. Does not: where the spans come from (`harmony`), tokenising (`nll`).
+Belongs here: the offset rule, one for scoring and training alike. Does not: where the spans come from (`spans`),
+tokenising.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class TokenMask:
     straddlers: int
 
 
-def token_mask(starts: Ints, ends: Ints, spans: Sequence[tuple[int, int]]) -> TokenMask:
-    """Mask of the tokens at character offsets `[starts, ends)` that lie in the loss `spans`.
+def token_mask(offsets: ArrayLike, spans: Sequence[tuple[int, int]]) -> TokenMask:
+    """Mask of the tokens at character `offsets`, a begin and an end for each, that lie in the loss `spans`.
 
     A token is scored iff it begins inside a span, covers at least one character and has a predecessor. The pieces of a
     character that takes several tokens all carry the range of that character, so a span that ends in an emoji keeps its
@@ -33,6 +33,7 @@ def token_mask(starts: Ints, ends: Ints, spans: Sequence[tuple[int, int]]) -> To
 
     `spans` are code-point ranges in ascending order that do not overlap.
     """
+    starts, ends = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).T
     filled = np.array([span for span in spans if span[1] > span[0]], dtype=np.int64).reshape(-1, 2)
     scored = np.zeros(len(starts), dtype=np.bool_)
     if len(filled) == 0 or len(starts) == 0:
