@@ -30,7 +30,7 @@ from nemo_assets.harmony.special_tokens import (
 from nemo_assets.harmony.strict import StrictMessage, parse_strict
 from nemo_assets.harmony.template import Template
 from nemo_assets.harmony.templates import TEMPLATES, render_conversation
-from nemo_assets.harmony.tool_arguments import arguments_match, functions_of, validators_of
+from nemo_assets.harmony.tool_arguments import arguments_match, functions_of, satisfies, validators_of
 from nemo_assets.harmony.tool_types import typescript_of
 from nemo_assets.harmony.validation import (
     Deviation,
@@ -92,6 +92,7 @@ __all__ = [
     "render",
     "render_conversation",
     "render_messages",
+    "satisfies",
     "sha1_text_id",
     "special_token_in",
     "system_content",

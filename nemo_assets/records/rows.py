@@ -18,7 +18,6 @@ from nemo_assets.harmony import (
     TEMPLATES,
     Conversation,
     Turn,
-    arguments_match,
     canonical_json,
     check_text,
     content_sha1,
@@ -26,8 +25,10 @@ from nemo_assets.harmony import (
     mask_sha1,
     parse_harmony,
     render_conversation,
+    satisfies,
     sha1_text_id,
     turns_of_parsed,
+    validators_of,
 )
 from nemo_assets.records.adapters import Adapter
 from nemo_assets.records.draft import Draft
@@ -94,6 +95,7 @@ def row_of(
     draft = adapt(record, split)
     written = _write(draft, split, keep)
     tools = catalog_entry(draft.tools_field)
+    verdicts = _schema_verdicts(written.turns, tools[1] if tools else None)
     content = content_sha1(written.turns)
     mode, terminators = split.source.loss_mode, split.source.loss_terminators
     spans = loss_spans(written.messages, mode, terminators)
@@ -124,9 +126,9 @@ def row_of(
         "quality_valid_harmony": written.fault != "invalid_harmony",
         "quality_completion_nonempty": written.fault != "empty_completion",
         "quality_has_tool": any(turn.tool or turn.role == "tool" for turn in written.turns),
-        "quality_valid_tool_schema": _calls_satisfy_schemas(written.turns, draft.tools),
+        "quality_valid_tool_schema": False not in verdicts,
         "quality_is_duplicate": False,
-        "quality_tags": _tags(tags, draft, written, ratio),
+        "quality_tags": _tags(tags, draft, written, ratio, verdicts),
         "stats_char_len": length,
         "stats_approx_tokens": length // 4,
         "stats_messages": len(written.messages),
@@ -198,17 +200,24 @@ def _completion_fault(turns: Sequence[Turn]) -> Rejected | None:
     return None
 
 
-def _tags(of_line: Sequence[str], draft: Draft, written: Written, ratio: float) -> list[str]:
+def _tags(
+    of_line: Sequence[str], draft: Draft, written: Written, ratio: float, verdicts: Sequence[bool | None]
+) -> list[str]:
     tags = [*of_line, *draft.tags, *written.tags]
+    if None in verdicts:
+        tags.append("dialect:broken_schema")
     if "\0" in written.text and "nul" not in tags:  # JSON inside a string field or a Parquet row: no line showed it
         tags.append("nul")
     return tags + length_tags(len(written.text), _final_answer(written.turns), ratio)
 
 
-def _calls_satisfy_schemas(turns: Sequence[Turn], tools: Sequence[dict[str, Any]]) -> bool:
-    schemas = {tool["name"]: tool for tool in tools}
-    called = (turn for turn in turns if turn.is_call and turn.tool in schemas)
-    return all(arguments_match(schemas[turn.tool or ""], turn.arguments) is not False for turn in called)
+def _schema_verdicts(turns: Sequence[Turn], tools_json: str | None) -> list[bool | None]:
+    """Of each call of a tool on offer, whether its arguments satisfy the schema; None where the schema cannot judge."""
+    if tools_json is None:
+        return []
+    validators = validators_of(tools_json)
+    called = (turn for turn in turns if turn.is_call and turn.tool in validators)
+    return [satisfies(validators[turn.tool or ""], turn.arguments) for turn in called]
 
 
 def _final_answer(turns: Sequence[Turn]) -> str | None:

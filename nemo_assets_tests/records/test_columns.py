@@ -178,6 +178,14 @@ def test_arguments_that_break_the_schema_are_kept_and_flagged(name, arguments, v
     assert normalize_one(agentic(messages=messages), TOOL_CALLING)["quality_valid_tool_schema"] is valid
 
 
+def test_a_schema_that_is_itself_broken_is_tagged_and_judges_nobody():
+    messages = [user(), assistant("", None, tool_calls=[tool_call("weather", {"city": 7})])]
+    tools = [tool("weather", {"type": "object", "properties": {"city": {"type": "no such type"}}})]
+    row = normalize_one(agentic(messages=messages, tools=tools), TOOL_CALLING)
+    assert row["quality_valid_tool_schema"] is True
+    assert row["quality_tags"] == ["dialect:broken_schema"]
+
+
 def test_arguments_that_are_no_json_reject_the_record():
     messages = [user(), assistant("", None, tool_calls=[tool_call("weather", "{city}")])]
     assert normalize_one(agentic(messages=messages), TOOL_CALLING).code == "invalid_tool_schema"
