@@ -14,12 +14,12 @@ import polars as pl
 
 from nemo_assets.dedup import SIGNATURE_SCHEMA
 from nemo_assets.errors import UserError
-from nemo_assets.hub.destination import open_target
 from nemo_assets.orchestration.partitions import Partitions, Per
 from nemo_assets.orchestration.resources import SettingsResource
 from nemo_assets.records.schema import LEDGER_SCHEMA
 from nemo_assets.stages.duplicates import REMOVED_SCHEMA, RENAMED_SCHEMA
 from nemo_assets.stages.pools import correctness_origin
+from nemo_assets.stages.published import missing_at_destination
 from nemo_assets.storage import Manifest, Stage, Store
 from nemo_assets.storage.parquet import scan
 
@@ -116,20 +116,13 @@ def release_is_at_destination(
 ) -> dg.AssetCheckResult:
     """The destination's head holds every file of the release of this split, unchanged."""
     here = settings.load()
-    release = here.store.current(Stage.PUBLISHED, context.partition_key).details
+    release = here.store.current(Stage.PUBLISHED, context.partition_key)
+    metadata: dict[str, Any] = {"files": len(release.details["files"]), "commit": release.details["commit"]}
     try:
-        target = open_target(here.destination, here.endpoint, here.token)
-        head = target.head(release["repo"])
-        there = target.paths(release["repo"], head) if head else {}
+        missing = missing_at_destination(release, here)
     except UserError as error:
-        return _warning(f"Could not be looked at: {error}", {"commit": release["commit"]})
-    missing = sorted(path for path, sha256 in release["files"].items() if there.get(path) != sha256)
-    metadata = {
-        "files": len(release["files"]),
-        "missing_or_changed": len(missing),
-        "commit": release["commit"],
-        "head": str(head),
-    }
+        return _warning(f"Could not be looked at: {error}", metadata)
+    metadata["missing_or_changed"] = len(missing)
     told = f"Missing or changed at the head, such as {missing[0]}." if missing else None
     return dg.AssetCheckResult(passed=not missing, description=told, metadata=metadata)
 

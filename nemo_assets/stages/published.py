@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,10 +122,15 @@ def publish_basis(split: Split, settings: Settings, inputs: dict[str, Manifest])
 
 def is_at_destination(release: Manifest, settings: Settings) -> bool:
     """Whether the head of the release's repo still has its files, byte for byte; asks the destination."""
+    return not missing_at_destination(release, settings)
+
+
+def missing_at_destination(release: Manifest, settings: Settings) -> list[str]:
+    """The files of a release that the head of its repo lacks or has with other bytes, sorted; asks the destination."""
     target, repo = _target(settings), release.details["repo"]
     head = target.head(repo)
     there = target.paths(repo, head) if head else {}
-    return all(there.get(path) == sha256 for path, sha256 in release.details["files"].items())
+    return sorted(path for path, sha256 in release.details["files"].items() if there.get(path) != sha256)
 
 
 def _target(settings: Settings) -> Target:
@@ -338,8 +342,3 @@ def _record(staging: Staging, store: Store, release: dict[str, Any], commit: dic
         details={**commit, "files": files, "source_revision": release["source"]["revision"]},
         content=sorted(files.items()),
     )
-
-
-def release_files(manifest: Manifest, config: str) -> Sequence[str]:
-    """Paths in the repo of one config of a published split."""
-    return [path for path in manifest.details["files"] if path.startswith(f"{config}/")]
