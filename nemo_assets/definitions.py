@@ -11,6 +11,7 @@ from nemo_assets.orchestration.checks import chain_checks
 from nemo_assets.orchestration.external import external_assets
 from nemo_assets.orchestration.partitions import Partitions
 from nemo_assets.orchestration.resources import SettingsResource
+from nemo_assets.orchestration.schedules import source_updates_daily, source_updates_once
 from nemo_assets.orchestration.sensors import source_updates
 from nemo_assets.settings import Settings
 
@@ -26,6 +27,8 @@ def build_defs(
     return dg.Definitions(
         assets=[*external_assets(partitions), *chain_assets(partitions, opt_in or OptIn.from_environment())],
         asset_checks=chain_checks(partitions),
+        jobs=[source_updates_once],
+        schedules=[source_updates_daily],
         sensors=[source_updates, automation_sensor()],
         resources={"settings": settings or SettingsResource()},
         executor=dg.in_process_executor,  # a run is a process of its own already; a step in another one costs 1.6 s

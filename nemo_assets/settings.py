@@ -17,6 +17,7 @@ import msgspec
 from nemo_assets.catalog import CATALOG_DIR, Catalog, Checkpoint, Split, load_catalog
 from nemo_assets.errors import UserError
 from nemo_assets.hub.destination import organisation_of
+from nemo_assets.machine import workers_that_fit
 from nemo_assets.storage import Store
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -79,7 +80,7 @@ class Settings:
             candidate_subdir=env.get("CANDIDATE_SUBDIR") or None,
             endpoint=env.get("HF_ENDPOINT") or DEFAULT_ENDPOINT,
             token=env.get("HF_TOKEN") or None,
-            workers=_positive(env, "NEMO_WORKERS", os.cpu_count() or 1),
+            workers=_positive(env, "NEMO_WORKERS", workers_that_fit()),
             catalog_dir=_directory(env, "NEMO_CATALOG_DIR") or CATALOG_DIR,
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from nemo_assets.catalog import Catalog, load_catalog
+from nemo_assets.catalog import Catalog, Split, load_catalog
 from nemo_assets.errors import Rejected
 from nemo_assets.records.adapters import load_adapter
 from nemo_assets.records.parsing import deep_recursion, parse_record
@@ -108,6 +108,12 @@ def with_source(slug: str, **fields: object) -> Catalog:
     return msgspec.structs.replace(CATALOG, sources=sources)
 
 
+def data_file(split: Split) -> str:
+    """Where the records of a split lie in its source, unless the card says otherwise."""
+    rendered = split.source.adapter == "rendered_text"
+    return f"data/{split.name}-00000-of-00001.parquet" if rendered else f"data/{split.name}.jsonl"
+
+
 def normalize_one(
     record: Record | bytes,
     split_key: str,
@@ -121,7 +127,7 @@ def normalize_one(
     Records of JSONL sources go through a line and the parser as in the chain; bytes are taken as the line itself.
     """
     split = catalog.split(split_key)
-    path = split.entry.files[0].replace("*", "00000-of-00001")
+    path = data_file(split)
     file = SourceFileRef(split, path, CONTENT_ID, REVISION)
     try:
         with deep_recursion():

@@ -5,7 +5,10 @@ from __future__ import annotations
 # First: it tells the Hub's clients to leave Xet alone, and they read their environment when they are imported.
 from nemo_assets_tests.hub.fixtures import hub_server  # isort: skip
 
+import os
 import shutil
+import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,9 +31,10 @@ _OUR_VARIABLES = (
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in _OUR_VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture
@@ -65,3 +69,15 @@ def own_sample(sample: Settings, tmp_path: Path) -> Settings:
     """A copy of `sample` to do with as a test likes."""
     shutil.copytree(sample.data_dir, tmp_path / "data")
     return replace(sample, data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root and the right to mount")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)

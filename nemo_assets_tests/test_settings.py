@@ -1,12 +1,12 @@
 """What the environment says, its defaults, and one line for what is wrong in it."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from nemo_assets.catalog import CATALOG_DIR
 from nemo_assets.errors import UserError
+from nemo_assets.machine import workers_that_fit
 from nemo_assets.settings import Settings
 
 
@@ -26,7 +26,7 @@ def test_defaults():
         candidate_subdir=None,
         endpoint="https://huggingface.co",
         token=None,
-        workers=os.cpu_count(),
+        workers=workers_that_fit(),
         sample_records=None,
         catalog_dir=CATALOG_DIR,
     )

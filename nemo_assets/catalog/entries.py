@@ -15,9 +15,11 @@ Identity = Literal["uuid", "problem_uuid", "content", "text"]
 
 
 class SplitEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One split as written in the YAML: its files (paths or globs) and what the split name says of a row."""
+    """One split as written in the YAML: what its name says of a row and, where the source's card does not say it, its
+    files (paths or globs).
+    """
 
-    files: tuple[str, ...]
+    files: tuple[str, ...] | None = None
     effort: Effort | None = None
     difficulty: Effort | None = None
 

@@ -64,8 +64,8 @@ def _check_names(path: Path, source: SourceEntry) -> None:
     for name, entry in source.splits.items():
         if not _SPLIT.fullmatch(name):
             raise UserError(f"{path}: split {name!r} may hold letters, digits and underscores only.")
-        if not entry.files:
-            raise UserError(f"{path}: split {name!r} names no file.")
+        if entry.files == ():
+            raise UserError(f"{path}: split {name!r} names no file. Leave `files` out to follow the card.")
 
 
 def _check_origins(directory: Path, sources: dict[str, SourceEntry]) -> None:

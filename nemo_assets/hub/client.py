@@ -8,9 +8,12 @@ Does not: what is asked (`sources`, `hub_target`) and the transfer of one file (
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from httpx2 import HTTPError, Response, TransportError
@@ -25,6 +28,7 @@ from huggingface_hub.errors import (
 )
 
 from nemo_assets.errors import UserError
+from nemo_assets.hub.transfers import pause
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -40,6 +44,9 @@ TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 class Retry:
     """How long to keep trying; waits are seconds and double from `first_wait` up to `longest_wait`.
 
+    Each is shortened by up to half, and one that the server asks for lengthened by up to `first_wait`, both at random,
+    so that transfers that failed together do not come back together.
+
     `attempts` are failures in a row before giving up: few for a question, so that a missing network is told within
     15 s; more for a download, whose count starts again whenever bytes arrive. A wait the server asks for is obeyed up
     to `longest_told_wait`: the Hub's commit quota is counted by the hour.
@@ -50,7 +57,7 @@ class Retry:
     first_wait: float = 1.0
     longest_wait: float = 60.0
     longest_told_wait: float = 3600.0
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = pause
 
 
 class Patience:
@@ -77,7 +84,8 @@ class Patience:
         if told is not None and told > self._retry.longest_told_wait:
             raise error
         backoff = min(self._retry.longest_wait, self._retry.first_wait * 2.0 ** (self._failures - 1))
-        self._retry.sleep(backoff if told is None else told)
+        scatter = random.random()
+        self._retry.sleep(backoff * (1 - scatter / 2) if told is None else told + scatter * self._retry.first_wait)
 
 
 @dataclass(frozen=True)
@@ -105,12 +113,17 @@ class Hub:
         while True:
             try:
                 return action()
-            except HTTPError as error:
+            except (HTTPError, json.JSONDecodeError) as error:
                 patience.wait_or_raise(error)
 
     @contextlib.contextmanager
-    def stream(self, repo_id: str, path: str, revision: str, start: int = 0) -> Iterator[Response]:
-        """The bytes of a file from `start` on, in one request; status 200 means that the server ignored `start`."""
+    def stream(
+        self, repo_id: str, path: str, revision: str, start: int = 0, stop: int | None = None
+    ) -> Iterator[Response]:
+        """The bytes of a file from `start` to before `stop`, in one request.
+
+        Status 200 instead of 206 means that the server ignored the range and sends the whole file.
+        """
         from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import (  # type: ignore[attr-defined]
             build_hf_headers,
@@ -121,8 +134,8 @@ class Hub:
         url = hf_hub_url(repo_id, path, repo_type="dataset", revision=revision, endpoint=self.endpoint)
         # Compressed on the way, a byte range would be one of the compressed bytes.
         headers = {**build_hf_headers(token=self.token), "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
+        if start or stop is not None:
+            headers["Range"] = f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"
         with get_session().stream("GET", url, headers=headers, timeout=_SILENCE_SECONDS) as response:
             if response.is_error:
                 response.read()
@@ -134,7 +147,7 @@ class Hub:
         """Tell every failure of the Hub or the network as a `UserError`."""
         try:
             yield
-        except (HTTPError, OfflineModeIsEnabled, HFValidationError) as error:
+        except (HTTPError, json.JSONDecodeError, OfflineModeIsEnabled, HFValidationError) as error:
             raise UserError(_explanation(error, self.endpoint, repo_id, revision)) from error
 
 
@@ -144,8 +157,8 @@ def status_of(error: Exception) -> int | None:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether trying again may help: the connection broke, or the server says it is busy or unwell."""
-    return isinstance(error, TransportError) or status_of(error) in TRANSIENT_STATUS
+    """Whether trying again may help: connection or answer broke off, or the server says it is busy or unwell."""
+    return isinstance(error, TransportError | json.JSONDecodeError) or status_of(error) in TRANSIENT_STATUS
 
 
 def told_wait(error: Exception) -> float | None:
@@ -155,11 +168,28 @@ def told_wait(error: Exception) -> float | None:
     if not isinstance(error, HfHubHTTPError):
         return None
     headers = error.response.headers
-    retry_after = headers.get("retry-after", "").strip()
-    if retry_after.isdigit():
-        return float(retry_after)
+    retry_after = _retry_after(headers)
+    if retry_after is not None:
+        return retry_after
     limit = parse_ratelimit_headers(headers)
     return float(limit.reset_in_seconds) if limit is not None and limit.remaining == 0 else None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """RFC 9110: seconds, or a date, which counts from the server's own idea of now."""
+    value = headers.get("retry-after", "").strip()
+    if value.replace(".", "", 1).isdecimal():
+        return float(value)
+    until = _date(value)
+    now = _date(headers.get("date", "")) or datetime.now(UTC)
+    return None if until is None else max(0.0, (until - now).total_seconds())
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(value).astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def _explanation(error: Exception, endpoint: str, repo_id: str, revision: str | None) -> str:
@@ -175,7 +205,7 @@ def _explanation(error: Exception, endpoint: str, repo_id: str, revision: str | 
             )
         case RevisionNotFoundError():
             return (
-                f"{repo_id} has no revision {revision} at {endpoint}: its history may have been rewritten. Pin it anew."
+                f"{repo_id} has no revision {revision} at {endpoint}: its history may have been rewritten. Run again."
             )
         case RemoteEntryNotFoundError():
             return f"{repo_id}@{revision} has no file {error.request.url.path.rpartition('/')[2]} at {endpoint}."
@@ -184,6 +214,8 @@ def _explanation(error: Exception, endpoint: str, repo_id: str, revision: str | 
                 f"{endpoint} has no dataset {repo_id}, or does not show it to you: "
                 "check the name, or set HF_TOKEN to a token that may read it."
             )
+        case json.JSONDecodeError():
+            return f"{endpoint} answered for {repo_id} with something that is no JSON ({error}). Run again later."
         case HfHubHTTPError():
             return _status_explanation(error, endpoint, repo_id)
         case _:

@@ -7,20 +7,18 @@ Does not: which files there are (`sources`).
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from httpx2 import HTTPError, RemoteProtocolError
 
-from nemo_assets.disk import CHUNK_BYTES, disk_told, sha256_of
+from nemo_assets.disk import CHUNK_BYTES, disk_told, make_directory
 from nemo_assets.errors import UserError
 from nemo_assets.hub.client import Hub, Patience
+from nemo_assets.hub.local_files import claimed, remember, sha256_at
 from nemo_assets.progress import Meter, track
 
 _WHOLE_TRIES = 2  # a second mismatch of the digest is not an accident of the line
@@ -46,6 +44,11 @@ class RemoteFile:
         return name
 
 
+def partial_path(folder: Path, content_id: str) -> Path:
+    """Where what has arrived of a file lies until all of it is there and verified."""
+    return folder / f".{content_id}.part"
+
+
 def download(hub: Hub, remote: RemoteFile, destination: Path) -> str:
     """Put the file at `destination`, whole and verified, and return the hex sha256 of its bytes.
 
@@ -55,23 +58,26 @@ def download(hub: Hub, remote: RemoteFile, destination: Path) -> str:
         UserError: the Hub stays unreachable, the disk is full, or the bytes twice do not have their digest.
         HTTPError: the Hub refuses; the caller says what that means.
     """
-    destination.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(destination.parent)
     label = f"{remote.repo_id}/{remote.path}"
-    partial_path = destination.parent / f".{remote.content_id}.part"
+    aside = partial_path(destination.parent, remote.content_id)
     with (
         disk_told(destination, remote.size),
         track(label, remote.size, "B") as meter,
-        _opened(partial_path) as partial,
+        claimed(aside) as file,
     ):
+        sha256 = _complete_sha256(remote, destination)
+        if sha256 is not None:
+            aside.unlink()
+            meter.advance(remote.size)
+            return sha256
+        partial = _Partial(file)
         for _ in range(_WHOLE_TRIES):
-            if _is_complete(remote, destination):
-                partial_path.unlink(missing_ok=True)
-                meter.advance(remote.size)
-                return sha256_of(destination)
             _fill(hub, remote, partial, meter)
             if partial.holds(remote):
                 partial.close()
-                partial_path.replace(destination)
+                aside.replace(destination)
+                remember(destination, partial.sha256)
                 return partial.sha256
             partial.restart(meter)
     raise UserError(
@@ -118,29 +124,13 @@ class _Partial:
         os.fsync(self._file.fileno())
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[_Partial]:
-    """The partial file for this process alone: another one that fetches the same bytes waits and finds them done."""
-    while True:
-        with path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_still(path, file):
-                yield _Partial(file)
-                return
-
-
-def _is_still(path: Path, file: BinaryIO) -> bool:
-    """Whether `path` still names the open `file`: whoever held the lock before may have moved it into place."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
-
-
-def _is_complete(remote: RemoteFile, path: Path) -> bool:
+def _complete_sha256(remote: RemoteFile, path: Path) -> str | None:
+    """The hex sha256 of the file at `path` if it holds the bytes wanted, else None."""
     if not path.is_file() or path.stat().st_size != remote.size:
-        return False
-    return sha256_of(path) == remote.sha256 if remote.sha256 else git_blob_id(path) == remote.blob_id
+        return None
+    sha256 = sha256_at(path)
+    complete = sha256 == remote.sha256 if remote.sha256 else git_blob_id(path) == remote.blob_id
+    return sha256 if complete else None
 
 
 def _fill(hub: Hub, remote: RemoteFile, partial: _Partial, meter: Meter) -> None:
@@ -165,6 +155,8 @@ def _stream(hub: Hub, remote: RemoteFile, partial: _Partial, meter: Meter) -> No
         for chunk in response.iter_bytes():
             partial.append(chunk)
             meter.advance(len(chunk))
+            if partial.size > remote.size:  # whatever this is, it is not the file
+                return
     if partial.size < remote.size:
         raise RemoteProtocolError(f"{remote.path} ended after {partial.size:,} of {remote.size:,} bytes")
 

@@ -1,22 +1,80 @@
-"""Which files of a source repo belong to which split, as its dataset card says.
+"""Which files of a source repo belong to which split, as its dataset card or their names say.
 
-Belongs here: the `configs` of a card and the globs in it, read as `datasets` reads them.
-Does not: which splits we take (`catalog`).
+Belongs here: the `configs` of a card and the globs in it, read as `datasets` reads them; what a file is named after.
+Does not: which splits we take (`catalog`), what to do where this does not answer (`stages.split_files`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
 from nemo_assets.errors import UserError
+from nemo_assets.hub.download import git_blob_id
+from nemo_assets.hub.sources import Source, SourceFile
 
 SplitKey = tuple[str, str]
+_CARD = "README.md"
+_CARD_TRIES = 2  # as for every other file: a second wrong digest is not an accident of the line
 _DEFAULT_CONFIG = "default"
 _DEFAULT_SPLIT = "train"  # what `datasets` calls the split of data files that name none
+
+
+_SHARD = re.compile(r"-\d{5}-of-(\d{5})$")  # how `datasets` names the files of a split that has several
+_cards: dict[str, Mapping[SplitKey, tuple[str, ...]]] = {}  # by content id: equal ids mean equal bytes
+
+
+def card_splits(source: Source, revision: str, listing: Iterable[SourceFile]) -> Mapping[SplitKey, tuple[str, ...]]:
+    """(config, split) → its globs, from the card of a source; empty where there is no card or it names no files.
+
+    A card that this process has read before is not read again.
+
+    Raises:
+        UserError: the card cannot be reached or read.
+    """
+    card = next((file for file in listing if file.path == _CARD), None)
+    if card is None:
+        return {}
+    if card.content_id not in _cards:
+        try:
+            _cards[card.content_id] = split_files(_verified_text(source, card, revision))
+        except UserError as error:
+            raise UserError(f"{source.repo_id} at {revision[:7]}: {error}") from error
+    return _cards[card.content_id]
+
+
+def _verified_text(source: Source, card: SourceFile, revision: str) -> str:
+    for _ in range(_CARD_TRIES):
+        with source.open(card, revision) as stream:
+            content = stream.read()
+        if card.content_id in (hashlib.sha256(content).hexdigest(), git_blob_id(content)):
+            return content.decode(errors="replace")
+    raise UserError(f"{_CARD}: the bytes received do not have the digest {card.content_id} of the listing. Run again.")
+
+
+def named_after(path: str) -> str:
+    """What a data file is named after: its name without suffix, shard number, punctuation and underscores.
+
+    `data/high.part_00.jsonl` and `data/high_part00-00000-of-00002.parquet` are both named after `highpart00`.
+    """
+    stem = _SHARD.sub("", PurePosixPath(path).stem)
+    return squeezed(stem)
+
+
+def squeezed(name: str) -> str:
+    """A name without punctuation and underscores, as those differ between a split and its files."""
+    return re.sub(r"[\W_]", "", name)
+
+
+def shards_of(path: str) -> int | None:
+    """Of how many shards the file says to be one; None if it is none."""
+    found = _SHARD.search(PurePosixPath(path).stem)
+    return int(found[1]) if found else None
 
 
 def split_files(card_text: str) -> dict[SplitKey, tuple[str, ...]]:
@@ -26,23 +84,36 @@ def split_files(card_text: str) -> dict[SplitKey, tuple[str, ...]]:
         UserError: the front matter cannot be read.
     """
     found: dict[SplitKey, tuple[str, ...]] = {}
-    for config in _front_matter(card_text).get("configs") or ():
-        name = str(config.get("config_name", _DEFAULT_CONFIG))
-        folder = str(config.get("data_dir", "")).strip("/")
-        for split, globs in _by_split(config.get("data_files")):
-            key = (name, split)
-            found[key] = found.get(key, ()) + tuple(_placed(glob, folder) for glob in globs)
+    configs = _front_matter(card_text).get("configs") or ()
+    try:
+        for config in configs:
+            name = str(config.get("config_name", _DEFAULT_CONFIG))
+            folder = str(config.get("data_dir") or "").strip("/")
+            for split, globs in _by_split(config.get("data_files")):
+                key = (name, split)
+                found[key] = found.get(key, ()) + tuple(_placed(glob, folder) for glob in globs)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{_CARD}: its `configs` are not written as `datasets` reads them ({error!r}). "
+            "Name the files in the catalog."
+        ) from error
     return found
 
 
 def match(patterns: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
     """The paths that one of the globs names, sorted. `*` and `?` stay within a directory, `**` does not.
 
-    Hidden files and directories, and those that begin with two underscores, are left out, as `datasets` does.
+    Hidden files and directories, and those that begin with two underscores, are left out, as `datasets` does, unless
+    they are named in full.
     """
-    expressions = [re.compile(_expression(pattern)) for pattern in patterns]
+    named = set(patterns)
+    expressions = [re.compile(_expression(pattern)) for pattern in named]
     return tuple(
-        sorted(path for path in paths if not _is_hidden(path) and any(each.fullmatch(path) for each in expressions))
+        sorted(
+            path
+            for path in paths
+            if path in named or (not _is_hidden(path) and any(each.fullmatch(path) for each in expressions))
+        )
     )
 
 
@@ -55,12 +126,12 @@ def _front_matter(card_text: str) -> Mapping[str, Any]:
     except yaml.YAMLError as error:
         reason = str(error).replace("\n", " ")
         raise UserError(
-            f"README.md: its front matter is not valid YAML ({reason}). Name the files in the catalog."
+            f"{_CARD}: its front matter is not valid YAML ({reason}). Name the files in the catalog."
         ) from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise UserError("README.md: its front matter is not a mapping. Name the files in the catalog.")
+        raise UserError(f"{_CARD}: its front matter is not a mapping. Name the files in the catalog.")
     return loaded
 
 

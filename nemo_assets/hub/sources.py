@@ -13,10 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol, cast
 from urllib.parse import quote
 
-from nemo_assets.disk import copy_hashed, disk_told, sha256_of
+from nemo_assets.disk import disk_told, make_directory
 from nemo_assets.errors import UserError
 from nemo_assets.hub.client import DEFAULT_ENDPOINT, Hub
-from nemo_assets.hub.download import RemoteFile, download
+from nemo_assets.hub.download import RemoteFile, download, partial_path
+from nemo_assets.hub.local_files import claimed, remember, sha256_at, take_over
+from nemo_assets.hub.remote_stream import open_remote
 from nemo_assets.progress import track
 
 
@@ -104,11 +106,7 @@ class HubSource:
             return download(self.hub, remote, destination)
 
     def open(self, file: SourceFile, revision: str) -> BinaryIO:
-        from huggingface_hub import HfFileSystem
-
-        with self.hub.explained(self.repo_id, revision):
-            files = HfFileSystem(endpoint=self.hub.endpoint, token=self.hub.token)
-            return cast(BinaryIO, files.open(f"datasets/{self.repo_id}@{revision}/{file.path}", "rb"))
+        return cast(BinaryIO, open_remote(self.hub, self.repo_id, file.path, revision, file.size))
 
     def url(self, path: str, revision: str) -> str:
         return f"{self.hub.endpoint}/datasets/{self.repo_id}/blob/{revision}/{quote(path)}"
@@ -154,18 +152,23 @@ class DirectorySource:
         source = self._directory() / file.path
         if not source.is_file():
             raise UserError(f"{source} is missing, though revision {revision} has it. Put it back.")
-        if destination.is_file() and file.sha256 == sha256_of(destination):
-            return file.sha256
-        temporary = destination.with_name(f".{destination.name}.{os.getpid()}.part")
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with disk_told(destination, file.size), track(f"{self.repo_id}/{file.path}", file.size, "B") as meter:
-                sha256 = copy_hashed(source, temporary, meter)
+        make_directory(destination.parent)
+        aside = partial_path(destination.parent, file.content_id)
+        with (
+            disk_told(destination, file.size),
+            track(f"{self.repo_id}/{file.path}", file.size, "B") as meter,
+            claimed(aside),
+        ):
+            if destination.is_file() and sha256_at(destination) == file.sha256:
+                aside.unlink()
+                meter.advance(file.size)
+                return file.sha256
+            sha256 = take_over(source, aside, meter)
             if sha256 != file.sha256:
+                aside.unlink()
                 raise UserError(f"{source} has changed since it was listed at revision {revision}. Run again.")
-            temporary.replace(destination)
-        finally:
-            temporary.unlink(missing_ok=True)
+            aside.replace(destination)
+            remember(destination, sha256)
         return sha256
 
     def open(self, file: SourceFile, revision: str) -> BinaryIO:
@@ -184,10 +187,21 @@ class DirectorySource:
                 f"{directory} does not exist. NEMO_SOURCE_DIR ({self.root}) must hold {self.repo_id} "
                 "as a directory <org>/<name>; correct it, or unset it to read from the Hub."
             )
-        return tuple(
-            SourceFile(path, (directory / path).stat().st_size, sha256_of(directory / path), None)
-            for path in visible_files(directory)
-        )
+        try:
+            return self._described(directory)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or directory}: cannot be read ({error.strerror}). "
+                "Put it right or away, or correct NEMO_SOURCE_DIR."
+            ) from error
+
+    def _described(self, directory: Path) -> tuple[SourceFile, ...]:
+        found, sizes = [], {path: (directory / path).stat().st_size for path in visible_files(directory)}
+        with track(f"{self.repo_id}: digests", sum(sizes.values()), "B") as meter:
+            for path, size in sizes.items():
+                found.append(SourceFile(path, size, sha256_at(directory / path), None))
+                meter.advance(size)
+        return tuple(found)
 
 
 def visible_files(directory: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """Asset checks: facts about what is current, measured again and shown in the UI.
 
-Belongs here: checks that read what is on disk or at the destination. Does not: gates; what must hold raises inside the
-stage, before anything is made current, because a check only blocks within its own run.
+Belongs here: checks that read what is on disk, at the source or at the destination. Does not: gates; what must hold
+raises inside the stage, before anything is made current, because a check only blocks within its own run.
 """
 
 import warnings
@@ -14,8 +14,10 @@ import polars as pl
 
 from nemo_assets.dedup import SIGNATURE_SCHEMA
 from nemo_assets.errors import UserError
+from nemo_assets.orchestration.external import SOURCE
 from nemo_assets.orchestration.partitions import Partitions, Per
 from nemo_assets.orchestration.resources import SettingsResource
+from nemo_assets.orchestration.updates import look
 from nemo_assets.records.schema import LEDGER_SCHEMA
 from nemo_assets.stages.duplicates import REMOVED_SCHEMA, RENAMED_SCHEMA
 from nemo_assets.stages.pools import correctness_origin
@@ -33,18 +35,24 @@ class ChainCheck:
     """A check in the making: everything but the catalog, which decides its partitions."""
 
     body: Body
-    asset: Stage
+    asset: str
     per: Per
 
     def build(self, partitions: Partitions) -> dg.AssetChecksDefinition:
         return dg.asset_check(
-            asset=self.asset.value, name=self.body.__name__, partitions_def=partitions.definition(self.per)
+            asset=str(self.asset), name=self.body.__name__, partitions_def=partitions.definition(self.per)
         )(self.body)
 
 
-def chain_check(asset: Stage, per: Per = "split") -> Callable[[Body], ChainCheck]:
+def chain_check(asset: str, per: Per = "split") -> Callable[[Body], ChainCheck]:
     """Declare a check of an asset; its name and description are those of the function."""
     return lambda body: ChainCheck(body, asset, per)
+
+
+@chain_check(SOURCE, per="project")
+def splits_match_the_source(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
+    """Every split of the catalog is there upstream, and no other. Looked at again by whatever looks for updates."""
+    return look(settings.load(), context.instance).check
 
 
 @chain_check(Stage.LEDGER)
@@ -155,7 +163,10 @@ def _warning(description: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=False, severity=warn, description=description, metadata=metadata)
 
 
-CHECKS = (records_are_conserved, ids_are_unique, correctness_is_joined, release_is_at_destination, rows_are_scored)
+CHECKS = (
+    splits_match_the_source, records_are_conserved, ids_are_unique, correctness_is_joined, release_is_at_destination,
+    rows_are_scored,
+)  # fmt: skip
 
 
 def chain_checks(partitions: Partitions) -> list[dg.AssetChecksDefinition]:

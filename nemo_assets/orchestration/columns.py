@@ -1,7 +1,7 @@
-"""Columns of the tables that assets write, as the UI shows them.
+"""Columns of the tables that assets write, and codes in them, as the UI shows them.
 
-Belongs here: from our schemas to Dagster's, and words for columns that only one stage writes. Does not: the canonical
-columns themselves (`records.schema`).
+Belongs here: from our schemas to Dagster's, words for columns that only one stage writes and for codes. Does not: the
+canonical columns themselves (`records.schema`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,18 @@ _OWN = {
     "survivor_id": "id of the row that stands for the removed one",
     "survivor_partition": "Split of the row that stands for the removed one",
     "pools": "Names of the pools the row belongs to, sorted",
+}
+
+CODES = {  # what a record with the code does
+    "unparseable": "is no JSON or UTF-8, blank, nested too deep, holds a lone surrogate or an unknown structure",
+    "not_an_object": "is JSON, but no object",
+    "no_messages": "has nothing to render",
+    "invalid_harmony": "has junk between messages, no role or one no source has, a header or terminator missing",
+    "special_token_in_content": "spells a Harmony token inside a body",
+    "empty_completion": "has no assistant turn, or none that says anything",
+    "invalid_tool_schema": "has tool calls without a function, or tool arguments that are no JSON",
+    "exact_duplicate": "has the same turns as another, which stays",
+    "near_duplicate": "has nearly the same turns as another, which stays",
 }
 
 _DESCRIPTIONS = _OWN | {column.name: column.description for column in (*COLUMNS, *LEDGER_COLUMNS)}
@@ -66,6 +78,7 @@ INVENTORY_COLUMNS = (
     Column("split", STRING, "Partition key"),
     Column("records", INT, "Records of the split", "records"),
     Column("objects", INT, "Records that are JSON objects or Parquet rows", "records"),
+    Column("rejected", INT, "Records that became no row", "records"),
     Column("columns", INT, "Top level fields found in them", "columns"),
     Column("mixed_types", STRINGS, "Paths whose values have more than one type"),
     Column("null_rate_max", FLOAT, "Highest share of records in which a field is null or missing", "share", True),

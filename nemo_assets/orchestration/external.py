@@ -1,35 +1,34 @@
 """The two assets that nobody here makes: what a source holds, and what the project would do to it.
 
-Belongs here: their specs, their data versions, telling the instance of a new one. Does not: when to look (`sensors`,
-`launch`, `assets`).
+Belongs here: their specs, their data versions, telling the instance of a new one. Does not: looking at
+the sources (`updates`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
 from nemo_assets.catalog import Catalog, Split
-from nemo_assets.hub.sources import Source, SourceFile, open_source
+from nemo_assets.hub.sources import Source
 from nemo_assets.orchestration.chain import OWNERS, TAGS
 from nemo_assets.orchestration.partitions import Partitions
 from nemo_assets.records.recipe import recipe_version
-from nemo_assets.settings import Settings
-from nemo_assets.stages.raw import split_files
+from nemo_assets.stages.split_files import SplitFiles
 from nemo_assets.storage import Manifest
 
 SOURCE, RECIPE = "source", "recipe"
 
 _SOURCE_IS = """The files of a split on the Hub. Its data version changes exactly when a file of this split does, not
-with every commit to the repo. Reported by the sensor `source_updates` without a download, and by `raw` as it read
-it."""
+with every commit to the repo. Reported by the sensor `source_updates` or the schedule `source_updates_daily` without
+a download, and by `raw` as it read it."""
 
 _RECIPE_IS = """Everything declared or coded that the data of a split depend on: its catalog entry, adapter, template,
-the code they share, pools and checkpoints. Reported by the sensor `source_updates` and before `nemo-assets run`, so
-that an edit reaches the splits it affects."""
+the code they share, pools and checkpoints. Reported by the sensor `source_updates`, the schedule
+`source_updates_daily` and before `nemo-assets run`, so that an edit reaches the splits it affects."""
 
 
 def external_assets(partitions: Partitions) -> list[dg.AssetSpec]:
@@ -76,21 +75,32 @@ class Report:
         return dg.AssetObservation(self.asset, **said), dg.AssetMaterialization(self.asset, **said)
 
     def is_news(self, instance: dg.DagsterInstance) -> bool:
-        """Whether the instance last saw another version of this partition, or none.
-
-        Asking the instance, not a cursor, keeps the sensor and runs agreed on what is known.
-        """
-        return self._known(instance) != self.version
+        """Whether the instance last saw another version of this partition, or none."""
+        known = last_told(self.asset, self.partition, instance)
+        return known is None or known.version != self.version
 
     def is_first(self, instance: dg.DagsterInstance) -> bool:
         """Whether the instance never saw a version of this partition."""
-        return self._known(instance) is None
+        return last_told(self.asset, self.partition, instance) is None
 
-    def _known(self, instance: dg.DagsterInstance) -> str | None:
-        asked = dg.AssetRecordsFilter(dg.AssetKey(self.asset), asset_partitions=[self.partition])
-        last = instance.fetch_materializations(asked, limit=1).records
-        seen = last[0].asset_materialization if last else None
-        return (seen.tags or {}).get("dagster/data_version") if seen else None
+
+class Known(NamedTuple):
+    """What the instance was last told of a partition; `revision` is the commit of the source where it was seen."""
+
+    version: str
+    revision: str | None
+
+
+def last_told(asset: str, partition: str, instance: dg.DagsterInstance) -> Known | None:
+    """What was last reported, by whomever: asking the instance keeps the sensor, the schedule and runs agreed."""
+    asked = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition])
+    last = instance.fetch_materializations(asked, limit=1).records
+    event = last[0].asset_materialization if last else None
+    version = (event.tags or {}).get("dagster/data_version") if event else None
+    if event is None or version is None:
+        return None
+    revision = event.metadata.get("revision")
+    return Known(version, str(revision.value) if revision else None)
 
 
 def tell(report: Report, instance: dg.DagsterInstance) -> None:
@@ -110,43 +120,10 @@ def tell_what_was_read(report: Report, context: dg.AssetExecutionContext) -> Non
     context.get_step_execution_context().wipe_input_asset_version_info(dg.AssetKey(report.asset))
 
 
-class Glance:
-    """The sources as they are at one moment: head and listing of each repo are asked for once, whatever its splits."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._sources: dict[str, Source] = {}
-
-    def source(self, split: Split) -> Report:
-        """What `source` of this split is now. Raises UserError if the source cannot be reached or lacks a file."""
-        settings = self._settings
-        if split.repo not in self._sources:
-            source = open_source(split.repo, settings.source_dir, settings.endpoint, settings.token)
-            self._sources[split.repo] = _AskedOnce(source)
-        source = self._sources[split.repo]
-        found = split_files(split, source)
-        first = source.url(found.files[0].path, found.revision)
-        return _source(split.key, found.version, found.revision, [file.size for file in found.files], first)
-
-
-class _AskedOnce:
-    """A source whose head and listing are remembered."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._revision: str | None = None
-        self._files: dict[str, tuple[SourceFile, ...]] = {}
-        self.repo_id, self.fetch, self.open, self.url = source.repo_id, source.fetch, source.open, source.url
-
-    def revision(self) -> str:
-        if self._revision is None:
-            self._revision = self._source.revision()
-        return self._revision
-
-    def files(self, revision: str) -> tuple[SourceFile, ...]:
-        if revision not in self._files:
-            self._files[revision] = self._source.files(revision)
-        return self._files[revision]
+def source_seen(split: Split, found: SplitFiles, source: Source) -> Report:
+    """What `source` of this split is, as a listing shows it."""
+    first = source.url(found.files[0].path, found.revision)
+    return _source(split.key, found.version, found.revision, [file.size for file in found.files], first)
 
 
 def source_read(raw: Manifest) -> Report:

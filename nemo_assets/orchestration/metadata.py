@@ -1,6 +1,7 @@
 """What the UI shows of a materialization, made from its manifest.
 
-Belongs here: the choice and form of metadata. Does not: measuring anything; every number was counted by the stage.
+Belongs here: the choice and form of metadata, and keeping it small: the instance stores all of it for every run. Does
+not: measuring anything (`stages`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ from typing import Any
 
 import dagster as dg
 
+from nemo_assets.orchestration.columns import CODES
 from nemo_assets.settings import Settings
-from nemo_assets.storage import Manifest
+from nemo_assets.stages.fates import fates_by_file, first_places
+from nemo_assets.storage import Manifest, Stage
 
 Metadata = dict[str, Any]
 
 # What a counter is called where its own name would not say enough.
 _NAMES = {"unexpected": "rejected for an unexpected structure"}
+
+FILES_SHOWN = 40  # lines of a table by file; the others are one line together
+CELL_CHARACTERS = 200
 
 _BAR, _GAP, _HEIGHT = 22, 3, 60  # of the length histogram, in pixels
 
@@ -26,7 +32,7 @@ def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult
     """Data version and metadata of what a stage has made current."""
     counters = manifest.counters
     metadata: Metadata = {
-        **_funnel(counters),
+        **_fates(manifest, settings),
         **_shares("pools", "pool", counters.get("pools", {}), counters.get("rows", 0)),
         **_shares("tags", "tag", counters.get("tags", {}), counters.get("rows", 0)),
         **_counts("configs", "config", counters.get("configs", {})),
@@ -64,24 +70,49 @@ def _place(manifest: Manifest, settings: Settings) -> Metadata:
 
 
 def _numbers(counters: Mapping[str, Any]) -> Metadata:
-    """Plain counts, which the UI plots over time and partitions; groups of counts as their sum."""
+    """Plain counts, which the UI plots over time and partitions; groups of counts by code and as their sum."""
     plain = {_NAMES.get(name, name): value for name, value in counters.items() if isinstance(value, int | float)}
     groups = {name: counters[name] for name in ("rejected", "removed") if isinstance(counters.get(name), dict)}
-    return plain | {name: sum(group.values()) for name, group in groups.items()}
+    coded = {f"{name}_{code}": count for name, group in groups.items() for code, count in group.items()}
+    return plain | {name: sum(group.values()) for name, group in groups.items()} | coded
 
 
-def _funnel(counters: Mapping[str, Any]) -> Metadata:
-    """How the records ended: kept (or turned into rows so far), rejected and removed by code, with their share."""
-    records = counters.get("records")
-    if records is None or "rejected" not in counters:
+def _fates(manifest: Manifest, settings: Settings) -> Metadata:
+    """How the records ended (rows, so far, in `normalized`): by code with a place to look at, and by file."""
+    if manifest.stage not in (Stage.NORMALIZED, Stage.LEDGER):
         return {}
+    counters, records = manifest.counters, manifest.counters["records"]
+    places = first_places(manifest, settings.store)
     stays = "kept" if "kept" in counters else "rows"
     lines = [("records", "", records), (stays, "", counters[stays])]
     for state in ("rejected", "removed"):
         lines += [(state, code, count) for code, count in counters.get(state, {}).items()]
-    return {
-        "funnel": _table([{"state": s, "code": c, "records": n, "share": _percent(n, records)} for s, c, n in lines])
-    }
+    funnel = [
+        {
+            "state": state,
+            "code": code,
+            "records": count,
+            "share": _percent(count, records),
+            "example": places.get(code, ""),
+            "meaning": CODES.get(code, ""),
+        }
+        for state, code, count in lines
+    ]
+    files = [
+        {"file": file.path, "records": file.records, **file.counts} for file in fates_by_file(manifest, settings.store)
+    ]
+    return {"funnel": _table(funnel), **({"by_file": _table(_first_files(files, "file"))} if files else {})}
+
+
+def _first_files(lines: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
+    """The first FILES_SHOWN lines and, where there are more, one with the sums of the others."""
+    shown, others = list(lines[:FILES_SHOWN]), lines[FILES_SHOWN:]
+    if others:
+        sums = {
+            key: sum(line[key] for line in others) if isinstance(value, int) else "" for key, value in others[0].items()
+        }
+        shown.append(sums | {name: f"… {len(others):,} more"})
+    return shown
 
 
 def _shares(name: str, label: str, counts: Mapping[str, int], whole: int) -> Metadata:
@@ -139,7 +170,8 @@ def _source(manifest: Manifest, settings: Settings) -> Metadata:
         "source": dg.MetadataValue.url(files[0]["url"]),
         "repo": manifest.details["repo"],
         "revision": manifest.details["revision"],
-        "files_here": _table(shown),
+        "files_here": _table(_first_files(shown, "path")),
+        **({"left_out": _table(manifest.details["left_out"])} if "left_out" in manifest.details else {}),
     }
 
 
@@ -183,10 +215,11 @@ def _type_name(rows: Sequence[Mapping[str, Any]], name: str) -> str:
 
 
 def _cell(value: Any) -> str | int | float:
-    """A value a table can hold: numbers as they are, all else as plain text."""
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else value if isinstance(value, int | float) else str(value)
+    """A value a table can hold: numbers as they are, all else as plain text of at most CELL_CHARACTERS."""
+    if isinstance(value, int | float):
+        return value
+    text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= CELL_CHARACTERS else f"{text[: CELL_CHARACTERS - 1]}…"
 
 
 def _percent(part: int, whole: int) -> str:

@@ -93,7 +93,9 @@ def _dedupe_unit(piece: Piece) -> Unit:
     ledger = pl.concat(entries).to_arrow().cast(LEDGER_SCHEMA) if entries else LEDGER_SCHEMA.empty_table()
     count = write_part(removed_path, ledger)
     parts = (piece.staging.part("rows", rows_path, writer.rows), piece.staging.part("removed", removed_path, count))
-    return Unit(piece.number, parts, {"kept": writer.rows, "removed": count})
+    unit = Unit(piece.number, parts, {"kept": writer.rows, "removed": count})
+    piece.staging.record(unit)
+    return unit
 
 
 def _with_unique_ids(table: pa.Table, renamed: pl.DataFrame) -> pa.Table:

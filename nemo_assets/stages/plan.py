@@ -14,9 +14,10 @@ from nemo_assets.stages.ledger import ledger_basis
 from nemo_assets.stages.normalized import normalize_basis
 from nemo_assets.stages.pools import correctness_origin, pools_basis
 from nemo_assets.stages.published import is_at_destination, publish_basis, release_inputs
-from nemo_assets.stages.raw import raw_basis, split_files
+from nemo_assets.stages.raw import raw_basis
 from nemo_assets.stages.scored import score_basis, scored_checkpoints
 from nemo_assets.stages.signatures import sign_basis
+from nemo_assets.stages.split_files import split_files
 from nemo_assets.storage import Basis, Manifest, Stage
 
 BEFORE_DUPLICATES = (Stage.RAW, Stage.NORMALIZED, Stage.SIGNATURES)

@@ -189,7 +189,9 @@ def _shard_unit(piece: Piece) -> Unit:
                 writer.write(rows)
         parts.append(piece.staging.part(config, path, writer.rows))
         counts[config] = {"rows": writer.rows, "memory": memory}
-    return Unit(piece.number, tuple(parts), {"configs": counts})
+    unit = Unit(piece.number, tuple(parts), {"configs": counts})
+    piece.staging.record(unit)
+    return unit
 
 
 def shard_path(directory: Path, config: str, split: str, number: int) -> Path:

@@ -6,18 +6,20 @@ bytes, and a reader's memory is bounded whatever the rows are. Bytes are a funct
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nemo_assets.disk import disk_told
+from nemo_assets.disk import disk_told, write_all, written_aside
 from nemo_assets.errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ROW_GROUP_BYTES = 96 << 20  # Arrow bytes; the Hub's viewer refuses row groups above ~286 MB and advises ~100 MB
 ROW_GROUP_ROWS = 4_000  # fewer than 4,096 rows, so that one page of one row can be read without much else
@@ -28,33 +30,66 @@ class PartWriter:
 
     def __init__(self, path: Path, schema: pa.Schema, dictionary: Sequence[str] | bool = True) -> None:
         self.path, self.schema, self.rows = path, schema, 0
-        self._aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with disk_told(path):
+        with ExitStack() as stack:
+            self._sink = _Sink(stack.enter_context(written_aside(path)))
             self._writer = pq.ParquetWriter(
-                self._aside, schema, compression="zstd", compression_level=3, write_page_index=True,
+                self._sink, schema, compression="zstd", compression_level=3, write_page_index=True,
                 use_content_defined_chunking=True, use_dictionary=dictionary,
             )  # fmt: skip
+            stack.callback(self._close)
+            self._opened = stack.pop_all()
 
     def write(self, table: pa.Table) -> None:
         """Append rows; they are cut into row groups of bounded size."""
-        with disk_told(self.path):
-            for group in row_groups(table):
-                self._writer.write_table(group, row_group_size=max(1, group.num_rows))
+        for group in row_groups(table):
+            self._writer.write_table(group, row_group_size=max(1, group.num_rows))
+            self._require_written()
         self.rows += table.num_rows
 
     def __enter__(self) -> PartWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
+    def __exit__(self, *error: Any) -> None:
+        self._opened.__exit__(*error)
+
+    def _close(self) -> None:
+        self._writer.close()
+        self._require_written()
+
+    def _require_written(self) -> None:
+        if self._sink.error is not None:
             with disk_told(self.path):
-                self._writer.close()
-                if kind is None:
-                    with self._aside.open("rb") as file:
-                        os.fsync(file.fileno())
-                    self._aside.replace(self.path)
-        finally:
-            self._aside.unlink(missing_ok=True)
+                raise self._sink.error
+
+
+class _Sink:
+    """The file that Arrow writes to, which keeps an error for later.
+
+    Arrow ends the whole process when a write fails amid content-defined chunking, as it does on a full disk.
+    """
+
+    def __init__(self, file: FileIO) -> None:
+        self._file, self._position = file, 0
+        self.error: OSError | None = None
+        self.closed = False
+
+    def write(self, content: bytes) -> int:
+        if self.error is None:
+            try:
+                write_all(self._file, content)
+            except OSError as error:
+                self.error = error
+        self._position += len(content)
+        return len(content)
+
+    def tell(self) -> int:
+        return self._position
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def row_groups(table: pa.Table) -> Iterator[pa.Table]:
@@ -109,6 +144,8 @@ def parquet_errors(name: Path | str) -> Iterator[None]:
 
 def scan(paths: Sequence[Path], schema: pa.Schema) -> pl.LazyFrame:
     """A lazy frame over parts of one schema; no part at all is an empty frame with its columns."""
+    import polars as pl  # half the time and memory that starting a worker process takes, and few of them scan
+
     if not paths:
         empty: Any = pl.from_arrow(schema.empty_table())
         return pl.DataFrame(empty).lazy()

@@ -6,7 +6,7 @@ so a rerun with the same inputs, code and settings (hence the same version direc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ class Staging:
     basis: Basis
     directory: Path
     units: dict[int, Unit] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker needs: it travels with every unit, so without the units already done."""
+        return {**self.__dict__, "units": {}}
 
     def finished(self, number: int) -> Unit | None:
         """The result of a unit that an earlier, interrupted run of the same version finished."""
@@ -69,18 +73,33 @@ class Staging:
         """Describe a finished file of this version."""
         return Part(table, path.relative_to(self.root).as_posix(), rows, path.stat().st_size, sha256_of(path))
 
-    def add(self, unit: Unit) -> None:
-        """Record a unit as done."""
+    def record(self, unit: Unit) -> None:
+        """Write down, to outlive a kill, that a unit is done: the last act of whatever process did it."""
         write_durably(self._record(unit.number), msgspec.json.encode(unit, order="sorted"))
+
+    def add(self, unit: Unit) -> None:
+        """Take a finished unit over, recording it if the process that did it has not."""
+        if self.finished(unit.number) != unit:
+            self.record(unit)
         self.units[unit.number] = unit
 
     def commit(
-        self, *, counters: Mapping[str, Any], details: Mapping[str, Any] | None = None, content: object = None
+        self,
+        *,
+        counters: Mapping[str, Any],
+        details: Mapping[str, Any] | None = None,
+        content: object = None,
+        aside: Collection[str] = (),
     ) -> Manifest:
-        """Make this version current. `content` is what, besides the parts, downstream must see change."""
+        """Make this version current.
+
+        `content` is what, besides the parts, downstream must see change; the tables named in `aside` describe the
+        content rather than being it, so downstream does not see them change.
+        """
         parts = tuple(part for number in sorted(self.units) for part in self.units[number].parts)
+        told = tuple(part for part in parts if part.table not in aside)
         manifest = Manifest(
-            self.stage, self.partition, self.version, content_version(parts, content),
+            self.stage, self.partition, self.version, content_version(told, content),
             dict(self.basis.inputs), dict(self.basis.settings), parts, dict(counters), dict(details or {}),
         )  # fmt: skip
         data = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)

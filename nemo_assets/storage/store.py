@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from nemo_assets.disk import make_directory, write_durably
+from nemo_assets.disk import locked, make_directory, remove_abandoned, write_durably
 from nemo_assets.errors import UserError
 from nemo_assets.storage.layout import Stage
 from nemo_assets.storage.manifest import Basis, Manifest, Part
 from nemo_assets.storage.staging import Staging
+
+_own = threading.local()  # which partition this thread holds
 
 
 class Store:
@@ -70,12 +73,39 @@ class Store:
         return path.is_file() and path.stat().st_size == part.bytes
 
     @contextmanager
+    def sole(self, stage: Stage, partition: str) -> Iterator[None]:
+        """Hold one partition of a stage alone; another process or thread that wants it waits, saying for whom.
+
+        What killed processes left half written there is removed. A thread holds one partition at a time, so that no
+        two can wait for each other.
+        """
+        wanted = f"{stage} of {partition}"
+        held = getattr(_own, "partition", None)
+        if held is not None:
+            raise RuntimeError(f"{wanted} cannot be held together with {held}: two processes could wait for each other")
+        directory = self.directory(stage, partition)
+        make_directory(directory)
+        with locked(directory / ".lock"):
+            remove_abandoned(directory)
+            _own.partition = wanted
+            try:
+                yield
+            finally:
+                _own.partition = None
+            remove_abandoned(directory)  # of a killed process's workers too, which may have outlived it for a moment
+
+    @contextmanager
     def staging(self, stage: Stage, partition: str, basis: Basis) -> Iterator[Staging]:
-        """A new version in the making. Only `Staging.commit` makes it current; an error inside leaves the old one."""
+        """A new version in the making, held by this process alone.
+
+        Only `Staging.commit` makes it current; an error inside leaves the old one. Who had to wait for another process
+        finds the units that it finished.
+        """
         version = basis.version(stage, partition)
         directory = self.directory(stage, partition) / version
-        make_directory(directory)
-        yield Staging(self.root, stage, partition, version, basis, directory)
+        with self.sole(stage, partition):
+            make_directory(directory)
+            yield Staging(self.root, stage, partition, version, basis, directory)
 
     def write_manifest(self, manifest: Manifest) -> Manifest:
         """Make a manifest current, atomically."""

@@ -1,178 +1,131 @@
-"""How fast `normalized` turns JSONL into canonical rows, beside what one would otherwise write.
+"""How fast `normalize` turns JSONL into canonical rows, beside what one would otherwise write.
 
     python -m nemo_assets_tests.benchmarks.normalize_throughput [--megabytes 200] [--rounds 3]
+    python -m nemo_assets_tests.benchmarks.normalize_throughput --workers 1,2 --megabytes 1000 [--row-kilobytes 1000]
+    python -m nemo_assets_tests.benchmarks.normalize_throughput --source DIR --contender nemo_assets [--steps]
 
-Input: Math-v2-shaped records with varied text of about 7 KB. Contenders, each in a fresh process on one core, in turn:
-`nemo_assets` (all columns, ledger evidence, tools catalog), `plain loop` (json, one f-string, sha1 and a Parquet
-writer: id, text and five columns) and `datasets` (load_dataset + map with the same function as the plain loop).
-CPU seconds of the process, best of the rounds; MB of input per CPU second.
+`nemo_assets` is `normalize` on raw files that are here: planning, all columns, validation, evidence for the ledger,
+parts hashed, written and synced. `plain loop` is `plain_loop.py`: half the columns and no more. `datasets` (with
+--datasets) is load_dataset and map with the same function. They take turns, every time in a fresh process; the figures
+are CPU seconds, user and system, of that process without its imports, the least of the rounds.
+
+A second table says which step the time goes to (`step_times.py`), from a run of its own. With --workers there is one
+table: wall time by number of workers. Only an otherwise idle machine shows how it scales. Memory is VmHWM in /proc of
+the process and of the largest of its descendants, looked at every 20 ms. MB and KB are 10^6 and 10^3 bytes.
+
+--source keeps the input in a directory, or takes the one that is there. --contender runs one, once, in this process.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import random
-import resource
+import operator
+import os
 import subprocess
 import sys
 import tempfile
-import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-CONTENDERS = ("nemo_assets", "plain loop", "datasets")
-WORDS = 4_000  # vocabulary: varied enough that zstd finds no whole sentences again
+from nemo_assets.sample.math_v2 import DATASET
+from nemo_assets_tests.benchmarks.amplified_source import PATH, Description, describe, write_source
+from nemo_assets_tests.benchmarks.contenders import CONTENDERS, STORE, Measured, fetch, measure
+
+OTHERS_SHOWN = 10
 
 
-def main() -> None:
-    """Run every contender `rounds` times and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--megabytes", type=int, default=200)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what the options ask for and print tables."""
+    options = _options(arguments)
+    with _folder(options) as folder:
+        about = describe(folder / DATASET / PATH)
+        print(f"{about}; load of the machine {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores\n")
+        if options.contender:
+            measured = measure(options.contender, folder, options.workers[0], options.steps)
+            _print_speeds({options.contender: measured}, about)
+            _print_steps(measured, about)
+        elif options.workers != [1]:
+            _print_scaling(_take_turns([("nemo_assets", n) for n in options.workers], options.rounds, folder), about)
+        else:
+            names = [name for name in CONTENDERS if name != "datasets" or options.datasets]
+            best = _take_turns([(name, 1) for name in names], options.rounds, folder)
+            _print_speeds({name: measured for (name, _), measured in best.items()}, about)
+            _print_steps(_run("nemo_assets", 1, folder, "--steps"), about)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=float, default=200)
+    parser.add_argument("--row-kilobytes", type=float, default=7, help="mean size of a record")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--contender", choices=CONTENDERS)
+    parser.add_argument("--datasets", action="store_true")
+    parser.add_argument("--workers", type=lambda text: [int(n) for n in text.split(",")], default=[1])
     parser.add_argument("--source", type=Path)
-    options = parser.parse_args()
-    if options.contender:
-        _run(options.contender, options.source)
+    parser.add_argument("--contender", choices=CONTENDERS)
+    parser.add_argument("--steps", action="store_true", help="with --contender: where its time goes as well")
+    return parser.parse_args(arguments)
+
+
+@contextmanager
+def _folder(options: argparse.Namespace) -> Iterator[Path]:
+    """A directory with the input, and the input as raw files."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.source or Path(temporary)
+        if not (folder / DATASET).exists():
+            write_source(folder, options.megabytes, options.row_kilobytes)
+        if not (folder / STORE).exists():
+            fetch(folder)
+        yield folder
+
+
+def _take_turns(runs: list[tuple[str, int]], rounds: int, folder: Path) -> dict[tuple[str, int], Measured]:
+    """The best round of each run, a contender and a number of workers: in wall time where these numbers differ."""
+    key = operator.attrgetter("cpu" if all(workers == 1 for _, workers in runs) else "wall")
+    best: dict[tuple[str, int], Measured] = {}
+    for run in runs * rounds:
+        measured = _run(*run, folder)
+        best[run] = min(best.get(run, measured), measured, key=key)
+    return best
+
+
+def _run(contender: str, workers: int, folder: Path, *more: str) -> Measured:
+    """One run in a process of its own."""
+    command = [sys.executable, "-m", "nemo_assets_tests.benchmarks.contenders", contender, str(folder), str(workers)]
+    done = subprocess.run([*command, *more], check=True, stdout=subprocess.PIPE)
+    return Measured(**json.loads(done.stdout))
+
+
+def _print_speeds(best: Mapping[str, Measured], about: Description) -> None:
+    plain = best.get("plain loop")
+    print("| contender | CPU s | MB/s | µs a row | × plain loop | peak MB |\n|---|---|---|---|---|---|")
+    for name, each in best.items():
+        ratio = f"{plain.cpu / each.cpu:.2f}" if plain else ""
+        row = each.cpu / about.records * 1e6
+        print(f"| {name} | {each.cpu:.2f} | {about.size / 1e6 / each.cpu:.1f} | {row:.1f} | {ratio} | {each.peak} |")
+
+
+def _print_scaling(best: Mapping[tuple[str, int], Measured], about: Description) -> None:
+    one = next(iter(best.values()))
+    print("| workers | wall s | MB/s | × the first | CPU s | peak MB | of a worker |\n|---|---|---|---|---|---|---|")
+    for (_, workers), each in best.items():
+        speed, ratio = about.size / 1e6 / each.wall, one.wall / each.wall
+        peak = each.peak_of_workers or each.peak
+        print(f"| {workers} | {each.wall:.2f} | {speed:.1f} | {ratio:.2f} | {each.cpu:.2f} | {each.peak} | {peak} |")
+
+
+def _print_steps(measured: Measured, about: Description) -> None:
+    if not measured.steps:
         return
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "nvidia" / "Nemotron-Math-v2"
-        rows = write_source(source / "data", options.megabytes)
-        best: dict[str, tuple[float, int]] = {}
-        for _ in range(options.rounds):
-            for name in CONTENDERS:
-                seconds, memory = _measure(name, Path(folder))
-                best[name] = min(best.get(name, (seconds, memory)), (seconds, memory))
-        size = (source / "data" / "low.jsonl").stat().st_size / 1e6
-    print(f"{rows:,} records, {size:.0f} MB, one core, best of {options.rounds}")
-    print("| contender | CPU s | MB/s | µs a row | ratio | peak MB |\n|---|---|---|---|---|---|")
-    for name, (seconds, memory) in best.items():
-        ratio = best["plain loop"][0] / seconds
-        print(
-            f"| {name} | {seconds:.1f} | {size / seconds:.0f} | {seconds / rows * 1e6:.0f} | {ratio:.2f} | {memory} |"
-        )
-
-
-def write_source(folder: Path, megabytes: int) -> int:
-    """A Math-v2-shaped `low.jsonl` of about `megabytes`, from a fixed seed; returns its number of records."""
-    folder.mkdir(parents=True)
-    draw = random.Random(0)
-    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 10))) for _ in range(WORDS)]
-    rows, written = 0, 0
-    with (folder / "low.jsonl").open("w", encoding="utf-8") as file:
-        while written < megabytes * 1_000_000:
-            line = json.dumps(_record(draw, words, rows), ensure_ascii=False) + "\n"
-            written += file.write(line)
-            rows += 1
-    for name in ("medium", "high.part_00", "high.part_01", "high.part_02"):
-        (folder / f"{name}.jsonl").write_bytes(b"")
-    return rows
-
-
-def _record(draw: random.Random, words: list[str], number: int) -> dict[str, Any]:
-    problem = " ".join(draw.choices(words, k=60)) + f" $x_{{{number}}} + {draw.randint(1, 9999)}$?"
-    reasoning = " ".join(draw.choices(words, k=draw.randint(600, 1100)))
-    passes = {
-        f"reason_{e}_{t}": draw.randint(1, 8) for e in ("low", "medium", "high") for t in ("no_tool", "with_tool")
-    }
-    return {
-        "problem": problem,
-        "expected_answer": str(draw.randint(0, 999)),
-        "original_expected_answer": None,
-        "changed_answer_to_majority": False,
-        "data_source": "AoPS",
-        "messages": [
-            {"role": "user", "content": f"Solve the following math problem.\n\n{problem}"},
-            {"role": "assistant", "content": f"So \\boxed{{{number}}}.", "reasoning_content": reasoning},
-        ],
-        "metadata": {name: {"count": 8, "pass": p, "accuracy": p / 8} for name, p in passes.items()},
-        "license": "cc-by-4.0",
-        "used_in": ["nano_v3"],
-        "uuid": str(uuid.UUID(int=draw.getrandbits(128))),
-        "url": None,
-        "tools": [],
-    }
-
-
-def _measure(contender: str, folder: Path) -> tuple[float, int]:
-    """CPU seconds and peak megabytes of one contender in a process of its own."""
-    command = [sys.executable, "-m", "nemo_assets_tests.benchmarks.normalize_throughput"]
-    done = subprocess.run(
-        [*command, "--contender", contender, "--source", str(folder)], check=True, capture_output=True, text=True
-    )
-    seconds, memory = done.stdout.split()[-2:]
-    return float(seconds), int(memory)
-
-
-def _run(contender: str, source: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        before = resource.getrusage(resource.RUSAGE_SELF)
-        {"nemo_assets": _ours, "plain loop": _plain_loop, "datasets": _datasets}[contender](source, Path(folder))
-        after = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"{cpu:.3f} {after.ru_maxrss // 1024}")
-
-
-def _ours(source: Path, folder: Path) -> None:
-    from nemo_assets.catalog import load_catalog
-    from nemo_assets.hub.sources import open_source
-    from nemo_assets.stages.normalized import normalize
-    from nemo_assets.stages.raw import fetch_split
-    from nemo_assets.storage import Store
-
-    split = load_catalog().split("nemotron-math-v2/low")
-    fetch_split(split, open_source(split.repo, source), Store(folder))
-    normalize(split, Store(folder), workers=1)
-
-
-def plain_row(record: dict[str, Any]) -> dict[str, Any]:
-    """What a short script makes of a record: rendered text, an id, a few fields."""
-    parts = ["<|start|>system<|message|>You are ChatGPT.<|end|>"]
-    for message in record["messages"]:
-        if message.get("reasoning_content"):
-            parts.append(f"<|start|>assistant<|channel|>analysis<|message|>{message['reasoning_content']}<|end|>")
-        role = "assistant<|channel|>final" if message["role"] == "assistant" else message["role"]
-        parts.append(f"<|start|>{role}<|message|>{message['content']}<|end|>")
-    text = "".join(parts)
-    accuracies = [block["accuracy"] for block in record["metadata"].values()]
-    return {
-        "id": hashlib.sha1(text.encode()).hexdigest(),
-        "text": text,
-        "meta_correctness": max(accuracies),
-        "source_uuid": record["uuid"],
-        "source_license": record["license"],
-        "stats_char_len": len(text),
-        "meta_expected_answer": record["expected_answer"],
-    }
-
-
-def _plain_loop(source: Path, folder: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    writer, rows = None, []
-    with (source / "nvidia/Nemotron-Math-v2/data/low.jsonl").open("rb") as file:
-        for line in file:
-            rows.append(plain_row(json.loads(line)))
-            if len(rows) == 4_000:
-                table, rows = pa.Table.from_pylist(rows), []
-                writer = writer or pq.ParquetWriter(folder / "out.parquet", table.schema, compression="zstd")
-                writer.write_table(table)
-    table = pa.Table.from_pylist(rows)
-    writer = writer or pq.ParquetWriter(folder / "out.parquet", table.schema, compression="zstd")
-    writer.write_table(table)
-    writer.close()
-
-
-def _datasets(source: Path, folder: Path) -> None:
-    import datasets
-
-    datasets.disable_progress_bars()
-    path = str(source / "nvidia/Nemotron-Math-v2/data/low.jsonl")
-    loaded = datasets.load_dataset("json", data_files=path, split="train", cache_dir=str(folder / "cache"))
-    loaded.map(plain_row, remove_columns=loaded.column_names).to_parquet(folder / "out.parquet")
+    total = sum(measured.steps.values())
+    print("\n| step | µs a row | share |\n|---|---|---|")
+    for step, seconds in sorted(measured.steps.items(), key=lambda item: -item[1]):
+        print(f"| {step} | {seconds / about.records * 1e6:.1f} | {seconds / total:.1%} |")
+    print(f"| all | {total / about.records * 1e6:.1f} | 100.0% |")
+    others = sorted(measured.others.items(), key=lambda item: -item[1])[:OTHERS_SHOWN]
+    for name, seconds in others:
+        print(f"other: {name} {seconds / about.records * 1e6:.2f}")
 
 
 if __name__ == "__main__":

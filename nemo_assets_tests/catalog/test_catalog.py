@@ -53,7 +53,7 @@ def test_the_rendered_source_is_not_deduplicated_against_its_origin():
 
 
 def test_splits_and_sources_are_found_by_name_and_a_wrong_name_shows_the_right_ones():
-    assert CATALOG.split("nemotron-science-v1/RQA").entry.files == ("data/RQA.jsonl",)
+    assert CATALOG.split("nemotron-science-v1/RQA").repo == "nvidia/Nemotron-Science-v1"
     assert CATALOG.source("nvidia/Nemotron-Math-v2") == CATALOG.source("nemotron-math-v2")
     with pytest.raises(
         UserError, match=r"^nemotron-science-v1/rqa: .* nemotron-science-v1/MCQ, nemotron-science-v1/RQA\.$"
@@ -69,15 +69,15 @@ def test_splits_and_sources_are_found_by_name_and_a_wrong_name_shows_the_right_o
     ("old", "new", "says"),
     [
         ("domain: science", "domain: science\ncolour: red", "unknown field `colour`"),
-        ("{files: [data/MCQ.jsonl]}", "{files: [data/MCQ.jsonl], efort: low}", "unknown field `efort`.*splits"),
+        ("MCQ: {}", "MCQ: {efort: low}", "unknown field `efort`.*splits"),
         ("domain: science\n", "", "missing required field `domain`"),
         ("order: 30", "order: third", "Expected `int`, got `str`.*order"),
         ("identity: uuid", "identity: row", "Invalid enum value 'row'.*identity"),
-        ("{files: [data/MCQ.jsonl]}", "{files: [data/MCQ.jsonl], effort: max}", "'max'.*effort"),
+        ("MCQ: {}", "MCQ: {effort: max}", "'max'.*effort"),
         ("  MCQ:", "  M-CQ:", "split 'M-CQ' may hold letters, digits and underscores only"),
         ("  MCQ:", "  Frühling:", "split 'Frühling'"),
-        ("[data/MCQ.jsonl]", "[]", "split 'MCQ' names no file"),
-        ("[data/MCQ.jsonl]", "data/MCQ.jsonl", "Expected `array`, got `str`.*files"),
+        ("MCQ: {}", "MCQ: {files: []}", "split 'MCQ' names no file.*card"),
+        ("MCQ: {}", "MCQ: {files: data/MCQ.jsonl}", r"Expected `array \| null`, got `str`.*files"),
         ("nvidia/Nemotron-Science-v1", "Nemotron-Science-v1", "repo must read <org>/<name>, not 'Nemotron-Science-v1'"),
         ("order: 30", "order: 30\ncorrectness_from: nemotron-math", "correctness_from names 'nemotron-math'"),
         ("splits:", "splits: [", "while parsing"),

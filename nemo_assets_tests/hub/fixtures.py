@@ -26,7 +26,24 @@ _START_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class RunningHub:
-    """A test Hub that answers at `endpoint`; `store` is what it holds, `wire` what happens on the way."""
+    """A test Hub that answers at `endpoint`; `store` is what it holds, `wire` what happens on the way.
+
+    What a repo holds and what its head is, changed behind the back of whoever reads it:
+
+        first = hub_server.store.seed(REPO, {"data/low.jsonl": b"..."})     # a commit; creates the repo when needed
+        second = hub_server.store.seed(REPO, {"README.md": b"..."}, removed=["data/low.jsonl"])
+        hub_server.store.lag(REPO, first, reads=2)      # stale head: the next 2 reads of `main` answer `first`
+        hub_server.store.squash(REPO)                   # history rewritten: `first` and `second` are no revisions now
+
+    (`HfApi.super_squash_history` and `create_commit` do the same over the wire.) Failures of the next requests whose
+    path matches, and what was asked for:
+
+        hub_server.wire.inject(Fault("/api/datasets/", status=429, headers={"Retry-After": "3"}, times=2))
+        hub_server.wire.inject(Fault("^/large/", reset_after=1000))     # also drop_after, truncate, flip, delay, …
+        hub_server.wire.forget()
+        ...
+        assert len(hub_server.wire.requests) <= 3       # or: wire.received("GET", "/tree/")
+    """
 
     endpoint: str
     token: str
@@ -47,7 +64,10 @@ def hub_server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
         store = Store(tmp_path_factory.mktemp("hub"))
         endpoint = f"http://{_HOST}:{port}"
         wire = FaultyWire(Hub(store, {TOKEN: "alice"}, f"http://localhost:{port}").app())
-        server = uvicorn.Server(uvicorn.Config(wire, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
+        quietly = uvicorn.Config(
+            wire, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, date_header=False
+        )
+        server = uvicorn.Server(quietly)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         _wait_until_started(server)

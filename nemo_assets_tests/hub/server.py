@@ -17,7 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import yaml
 from starlette.applications import Starlette
@@ -55,6 +55,7 @@ class Hub:
             Route(api + "/refs", self.refs),
             Route(api + "/preupload/{revision}", self.preupload, methods=["POST"]),
             Route(api + "/commit/{revision}", self.commit, methods=["POST"]),
+            Route(api + "/super-squash/main", self.squash, methods=["POST"]),
             Route(files + ".git/info/lfs/objects/batch", self.large_batch, methods=["POST"]),
             Route(files + ".git/info/lfs/objects/verify", self.large_verify, methods=["POST"]),
             Route(files + "/resolve/{revision}/{path:path}", self.resolve),
@@ -94,8 +95,7 @@ class Hub:
 
     async def info(self, request: Request) -> Response:
         repository = self._repository(request)
-        revision = repository.resolve(request.path_params.get("revision", "main"))
-        commit = repository.commits[revision]
+        revision, commit = repository.seen(request.path_params.get("revision", "main"))
         blobs = request.query_params.get("blobs", "").lower() in ("1", "true")
         card = self._card(commit.files)
         described = {
@@ -124,8 +124,8 @@ class Hub:
 
     async def tree(self, request: Request) -> Response:
         repository = self._repository(request)
-        revision = repository.resolve(request.path_params["revision"])
-        folders, path = folders_of(repository.commits[revision].files), request.path_params.get("path", "").strip("/")
+        _, commit = repository.seen(request.path_params["revision"])
+        folders, path = folders_of(commit.files), request.path_params.get("path", "").strip("/")
         if path not in folders:
             raise HubError(404, f'{path} does not exist on "{request.path_params["revision"]}"', "EntryNotFound")
         recursive = request.query_params.get("recursive", "").lower() in ("1", "true")
@@ -137,9 +137,8 @@ class Hub:
 
     async def paths_info(self, request: Request) -> Response:
         repository = self._repository(request)
-        folders = folders_of(repository.commits[repository.resolve(request.path_params["revision"])].files)
-        async with request.form(max_fields=2000) as form:
-            paths = [str(path).strip("/") for path in form.getlist("paths")]
+        folders = folders_of(repository.seen(request.path_params["revision"])[1].files)
+        paths = [path.strip("/") for path in parse_qs((await request.body()).decode()).get("paths", [])]
         found = (folders.get(path.rpartition("/")[0], {}).get(path.rpartition("/")[2]) for path in paths)
         return JSONResponse([_described(node) for node in found if node])
 
@@ -158,14 +157,14 @@ class Hub:
         return _page(request, listed, COMMITS_PAGE)
 
     async def refs(self, request: Request) -> Response:
-        head = {"name": "main", "ref": "refs/heads/main", "targetCommit": self._repository(request).head}
+        head = {"name": "main", "ref": "refs/heads/main", "targetCommit": self._repository(request).seen("main")[0]}
         return JSONResponse({"branches": [head], "tags": [], "converts": []})
 
     async def resolve(self, request: Request) -> Response:
         repository, path = self._repository(request), request.path_params["path"]
-        revision = repository.resolve(request.path_params["revision"])
+        revision, commit = repository.seen(request.path_params["revision"])
         headers = {"X-Repo-Commit": revision}
-        entry = repository.commits[revision].files.get(path)
+        entry = commit.files.get(path)
         if entry is None:
             raise HubError(404, "Entry not found", "EntryNotFound", headers=headers)
         if entry.large is None:
@@ -258,6 +257,11 @@ class Hub:
             oid = self.store.commit(repository, files, header["summary"], header.get("description", ""), user)
         url = f"{_origin(request)}/datasets/{repository.repo_id}/commit/{oid}"
         return JSONResponse({"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": ""})
+
+    async def squash(self, request: Request) -> Response:
+        self._writer(request)
+        self.store.squash(self._repository(request).repo_id, (await request.json())["message"])
+        return JSONResponse({"success": True})
 
     def _apply(self, files: dict[str, Entry], key: str, value: Mapping[str, Any]) -> None:
         match key:

@@ -19,6 +19,8 @@ FOLDER_LIMIT = 10_000  # entries of one directory that the Hub accepts
 LARGE_PATTERNS = ("*.7z", "*.arrow", "*.bin", "*.gz", "*.npy", "*.npz", "*.parquet", "*.png", "*.tar", "*.zip", "*.zst")
 GITATTRIBUTES = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in LARGE_PATTERNS).encode()
 
+_MAIN = ("main", "HEAD", "refs/heads/main")
+
 
 class HubError(Exception):
     """An answer with an error status, as the Hub words it: `code` goes to X-Error-Code."""
@@ -72,15 +74,34 @@ class Commit:
 
 
 @dataclass
+class Lag:
+    """An older head, and how many more reads of `main` still see it; its commit may be gone from the history by now."""
+
+    oid: str
+    commit: Commit
+    reads: int
+
+
+@dataclass
 class Repository:
     repo_id: str
     private: bool
     head: str = ""
     commits: dict[str, Commit] = field(default_factory=dict)
+    lag: Lag | None = None
+
+    def seen(self, revision: str) -> tuple[str, Commit]:
+        """What a reader gets to see for a revision: `resolve`, but a stale head as long as one was asked for."""
+        lag = self.lag
+        if lag is not None and lag.reads > 0 and revision in _MAIN:
+            lag.reads -= 1
+            return lag.oid, lag.commit
+        oid = self.resolve(revision)
+        return oid, self.commits[oid]
 
     def resolve(self, revision: str) -> str:
         """The commit that a branch name or a full or shortened commit id names."""
-        if revision in ("main", "HEAD", "refs/heads/main"):
+        if revision in _MAIN:
             return self.head
         found = [
             commit
@@ -93,11 +114,11 @@ class Repository:
 
     def history(self, revision: str) -> list[tuple[str, Commit]]:
         """The commits from `revision` back to the first."""
-        found, oid = [], self.resolve(revision)
-        while oid:
-            commit = self.commits[oid]
-            found.append((oid, commit))
-            oid = commit.parent or ""
+        oid, commit = self.seen(revision)
+        found = [(oid, commit)]
+        while commit.parent and commit.parent in self.commits:
+            commit = self.commits[commit.parent]
+            found.append((found[-1][1].parent or "", commit))
         return found
 
 
@@ -147,15 +168,48 @@ class Store:
         self.commit(repository, {".gitattributes": self.regular_entry(GITATTRIBUTES)}, "initial commit", "", author)
         return repository
 
-    def seed(self, repo_id: str, contents: Mapping[str, bytes], title: str = "Add files", private: bool = False) -> str:
-        """Put files into a repo, creating it when needed, without going over the wire; the commit id."""
+    def seed(
+        self,
+        repo_id: str,
+        contents: Mapping[str, bytes],
+        title: str = "Add files",
+        private: bool = False,
+        removed: Iterable[str] = (),
+    ) -> str:
+        """Commit files to a repo, creating it when needed, without going over the wire; the commit id.
+
+        Paths in `removed` are deleted in the same commit.
+        """
         with self.lock:
             repository = self.repositories.get(repo_id) or self.create(repo_id, private, "owner")
             files = dict(repository.commits[repository.head].files)
+            for path in removed:
+                del files[path]
             for path, content in contents.items():
                 large = self.is_large(repository, path, content[:512], len(content))
                 files[path] = self.large_entry(self.put_large(content)) if large else self.regular_entry(content)
             return self.commit(repository, files, title, "", "owner")
+
+    def squash(self, repo_id: str, title: str = "Super-squash branch 'main'") -> str:
+        """Make the head's files the one and only commit; older commit ids name nothing any more. The new commit id."""
+        with self.lock:
+            repository = self.repositories[repo_id]
+            files = repository.commits[repository.head].files
+            before, repository.head = set(repository.commits), ""
+            oid = self.commit(repository, files, title, "", "owner")
+            for old in before:
+                del repository.commits[old]
+            return oid
+
+    def lag(self, repo_id: str, commit: str, reads: int) -> None:
+        """Let the next `reads` reads of `main` answer `commit` although the head is a later one, as a cache would.
+
+        A read is any request that names `main` (or no revision): dataset_info, tree, resolve (HEAD too), commits, refs.
+        Reads by commit id and commits themselves are not affected. Call it before or after the newer commit is made,
+        also before a squash that removes `commit`.
+        """
+        repository = self.repositories[repo_id]
+        repository.lag = Lag(commit, repository.commits[commit], reads)
 
     def repository(self, repo_id: str, user: str | None) -> Repository:
         """The repo as `user` sees it: a private one does not exist for a stranger."""

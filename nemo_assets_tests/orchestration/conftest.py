@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from nemo_assets.orchestration.resources import VARIABLES
+from nemo_assets_tests.hub.fixtures import RunningHub
 from nemo_assets_tests.orchestration.world import World
 
 
@@ -21,3 +22,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def world(tmp_path: Path) -> Iterator[World]:
     with dg.DagsterInstance.ephemeral() as instance:
         yield World(tmp_path, instance)
+
+
+@pytest.fixture
+def hub_world(tmp_path: Path, hub_server: RunningHub) -> Iterator[World]:
+    """The same project with its sources on a test Hub."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield World(tmp_path, instance, hub=hub_server)

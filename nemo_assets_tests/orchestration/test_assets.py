@@ -16,6 +16,10 @@ def _metadata(result: Any, asset: str) -> dict[str, Any]:
     return {name: value.value for name, value in event.metadata.items()}
 
 
+def _lines(table: Any) -> list[dict[str, Any]]:
+    return [dict(record.data) for record in table.records]
+
+
 def _version(result: Any, asset: str) -> str:
     (event,) = result.asset_materializations_for_node(asset)
     return str(event.tags["dagster/data_version"])
@@ -28,10 +32,10 @@ def test_a_split_runs_from_its_source_to_pools(world: World):
 
     normalized = _metadata(first, "normalized")
     assert (normalized["records"], normalized["dagster/row_count"], normalized["rejected"]) == (3, 2, 1)
-    assert [record.data for record in normalized["funnel"].records] == [
-        {"state": "records", "code": "", "records": 3, "share": "100.0 %"},
-        {"state": "rows", "code": "", "records": 2, "share": "66.7 %"},
-        {"state": "rejected", "code": "unparseable", "records": 1, "share": "33.3 %"},
+    assert [(line["state"], line["code"], line["records"]) for line in _lines(normalized["funnel"])] == [
+        ("records", "", 3),
+        ("rows", "", 2),
+        ("rejected", "unparseable", 1),
     ]
     ledger = _metadata(last, "ledger")
     assert (ledger["records"], ledger["kept"], ledger["rejected"], ledger["removed"]) == (3, 2, 1, 0)

@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
-import dagster as dg
 import pytest
 
 from nemo_assets.errors import UserError
 from nemo_assets.orchestration import assets
 from nemo_assets.orchestration.external import Report, tell
 from nemo_assets.storage import Stage
-from nemo_assets_tests.orchestration.world import CHAIN_OF_A_SPLIT, TEXT, Key, World, chat, problem
+from nemo_assets_tests.orchestration.daemon import Daemon, asked_for
+from nemo_assets_tests.orchestration.world import CHAIN_OF_A_SPLIT, TEXT, World, chat, problem
 
 # Dagster's own evaluation for tests selects external assets by a parameter still in beta.
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
-
-
-@dataclass
-class Daemon:
-    """Evaluates the automation sensor and runs what it asks for."""
-
-    world: World
-    cursor: Any = None
-    failing: set[str] = field(default_factory=set)
-
-    def tick(self) -> set[Key]:
-        """Runs outlast the next tick, as they do in life: a request is forgotten only then."""
-        requested = self._requested()
-        if requested:
-            assert self._requested() == {}
-        for partition, names in requested.items():
-            self.world.run(partition, *names, fails=bool(self.failing & set(names)))
-        return {(name, partition) for partition, names in requested.items() for name in names}
-
-    def _requested(self) -> dict[str | None, list[str]]:
-        result = dg.evaluate_automation_conditions(self.world.defs, self.world.instance, cursor=self.cursor)
-        self.cursor = result.cursor
-        requested: dict[str | None, list[str]] = {}
-        for evaluation in result.results:
-            for partition in result.get_requested_partitions(evaluation.key):
-                requested.setdefault(partition, []).append(evaluation.key.to_user_string())
-        return requested
-
-    def until_quiet(self) -> list[set[Key]]:
-        """What each tick asked for; quiet is two ticks without a request."""
-        asked: list[set[Key]] = []
-        while len(asked) < 2 or asked[-1] or asked[-2]:
-            asked.append(self.tick())
-            assert len(asked) < 25, asked
-        return [requested for requested in asked if requested]
 
 
 @pytest.fixture
@@ -72,7 +34,7 @@ def test_what_is_made_by_hand_before_anything_was_reported_is_not_made_again(wor
 
     first = daemon.until_quiet()
     world.tick()
-    asked = _flat([*first, *daemon.until_quiet()])
+    asked = asked_for([*first, *daemon.until_quiet()])
 
     of_a_split = [name for name in CHAIN_OF_A_SPLIT if name not in ("raw", "duplicates")]
     of_splits = [(name, key) for name in of_a_split for key in ("alpha/low", "alpha/high", "beta/chat")]
@@ -83,16 +45,12 @@ def test_a_change_that_raw_reads_before_the_sensor_sees_it_runs_raw_once(daemon:
     daemon.world.write_jsonl("org/alpha/data/high.jsonl", [problem("p4", "4 + 4", "8")])
     daemon.world.run("alpha/high", "raw")
 
-    asked = _flat(daemon.until_quiet())
+    asked = asked_for(daemon.until_quiet())
     daemon.world.tick()
 
     assert ("raw", "alpha/high") not in asked
     assert asked.count(("normalized", "alpha/high")) == 1
     assert daemon.until_quiet() == []
-
-
-def _flat(asked: list[set[Key]]) -> list[Key]:
-    return sorted((key for requested in asked for key in requested), key=str)
 
 
 def test_a_changed_split_runs_its_own_chain_and_each_stage_once(daemon: Daemon):
@@ -104,7 +62,7 @@ def test_a_changed_split_runs_its_own_chain_and_each_stage_once(daemon: Daemon):
     chain = [(name, "distilled" if name == "duplicates" else "alpha/high") for name in CHAIN_OF_A_SPLIT]
     scope_mates = [("deduped", "alpha/low"), ("deduped", "beta/chat")]  # asked, unchanged, and nothing follows from it
     reports = [("inventory", None), *[("metadata_coverage", None)] * 2]  # coverage after new rows, and after new pools
-    assert _flat(asked) == sorted([*chain, *scope_mates, *reports], key=str)
+    assert asked_for(asked) == sorted([*chain, *scope_mates, *reports], key=str)
     pools, deduped = (daemon.world.manifest(stage, "alpha/high") for stage in (Stage.POOLS, Stage.DEDUPED))
     assert pools.inputs["deduped"] == deduped.data_version
 
@@ -113,13 +71,13 @@ def test_a_change_that_leaves_the_rows_equal_stops_there(daemon: Daemon):
     daemon.world.write_jsonl("org/alpha/data/low_more.jsonl", [])
     daemon.world.tick()
 
-    assert _flat(daemon.until_quiet()) == [("inventory", None), ("normalized", "alpha/low"), ("raw", "alpha/low")]
+    assert asked_for(daemon.until_quiet()) == [("inventory", None), ("normalized", "alpha/low"), ("raw", "alpha/low")]
 
 
 def test_another_recipe_reaches_only_its_split(daemon: Daemon):
     tell(Report("recipe", "beta/chat", "another", {}), daemon.world.instance)
 
-    assert _flat(daemon.until_quiet()) == [("normalized", "beta/chat"), ("pools", "beta/chat")]
+    assert asked_for(daemon.until_quiet()) == [("normalized", "beta/chat"), ("pools", "beta/chat")]
 
 
 def test_a_split_that_was_never_filled_is_not_downloaded(daemon: Daemon):
@@ -138,7 +96,7 @@ def test_a_failed_run_is_asked_for_once_more_and_then_left_alone(daemon: Daemon,
     daemon.world.write_jsonl("org/alpha/data/high.jsonl", [problem("p4", "4 + 4", "8")])
     daemon.world.tick()
 
-    asked = _flat(daemon.until_quiet())
+    asked = asked_for(daemon.until_quiet())
 
     assert asked.count(("normalized", "alpha/high")) == 2
     assert ("signatures", "alpha/high") not in asked
@@ -153,6 +111,6 @@ def test_a_scope_is_no_business_of_another(daemon: Daemon):
     world.write_jsonl("org/beta/data/chat.jsonl", [chat("c3", "How are you?", "Well.")])
     world.tick()
 
-    asked = _flat(daemon.until_quiet())
+    asked = asked_for(daemon.until_quiet())
 
     assert {partition for _, partition in asked if partition} == {"alpha/low", "alpha/high", "beta/chat", "distilled"}

@@ -82,10 +82,12 @@ def test_opting_in_is_said_by_1_or_0():
 
 
 def test_nothing_runs_by_itself_until_somebody_switches_it_on(defs: dg.Definitions):
-    sensors = list(defs.sensors or [])
+    sensors, schedules = list(defs.sensors or []), list(defs.schedules or [])
 
     assert {sensor.name for sensor in sensors} == {"source_updates", "automation"}
+    assert [schedule.name for schedule in schedules] == ["source_updates_daily"]
     assert all(sensor.default_status is dg.DefaultSensorStatus.STOPPED for sensor in sensors)
+    assert all(schedule.default_status is dg.DefaultScheduleStatus.STOPPED for schedule in schedules)
 
 
 def test_loading_the_definitions_loads_no_model_library(tmp_path: Path):

@@ -3,27 +3,155 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pytest
+from dagster_shared.serdes import serialize_value
 
-from nemo_assets.orchestration.metadata import materialized
+from nemo_assets.orchestration.columns import CODES
+from nemo_assets.orchestration.metadata import CELL_CHARACTERS, FILES_SHOWN, materialized
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Manifest
+from nemo_assets_tests.orchestration.world import World, chat, problem
+
+KIB = 1024
 
 
-def _shown(tmp_path: Path, stage: str, **content: object) -> dict[str, object]:
+def _shown(tmp_path: Path, stage: str, **content: object) -> dict[str, Any]:
     manifest = Manifest(stage, "alpha/low", "v1", "d1", {"raw": "r1"}, {}, **content)  # type: ignore[arg-type]
     result = materialized(manifest, Settings(data_dir=tmp_path))
     assert result.data_version == dg.DataVersion("d1")
     return dict(result.metadata or {})
 
 
+def _metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    """What the instance keeps of a real materialization; tables as their lines."""
+    (event,) = result.asset_materializations_for_node(asset)
+    assert len(serialize_value(event.metadata)) < 8 * KIB
+    return {name: _value(value) for name, value in event.metadata.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, dg.TableMetadataValue):
+        assert all(list(record.data) == [column.name for column in value.schema.columns] for record in value.records)
+        return [dict(record.data) for record in value.records]
+    return value.value
+
+
+@pytest.fixture
+def two_files(world: World) -> World:
+    """alpha/low in two files: rows, one of them twice, and rejections of three codes."""
+    world.write_jsonl(
+        "org/alpha/data/low.jsonl", [problem("p1", "1 + 1", "2"), "not json", problem("p2", "2 + 2", "4")]
+    )
+    silent = problem("p3", "3 + 3", "6")
+    silent["messages"][1] |= {"content": "", "reasoning_content": "…"}
+    broken = [problem("p1", "1 + 1", "2"), "[]", silent, '"text"']
+    world.write_jsonl("org/alpha/data/low_more.jsonl", broken)
+    return world
+
+
+def test_rows_are_told_by_code_with_a_place_to_look_at_and_by_file(two_files: World):
+    shown = _metadata(two_files.run("alpha/low", "raw", "normalized"), "normalized")
+
+    assert shown["funnel"] == [
+        {"state": "records", "code": "", "records": 7, "share": "100.0 %", "example": "", "meaning": ""},
+        {"state": "rows", "code": "", "records": 3, "share": "42.9 %", "example": "", "meaning": ""},
+        {
+            "state": "rejected",
+            "code": "empty_completion",
+            "records": 1,
+            "share": "14.3 %",
+            "example": "data/low_more.jsonl:2",
+            "meaning": "has no assistant turn, or none that says anything",
+        },
+        {
+            "state": "rejected",
+            "code": "not_an_object",
+            "records": 2,
+            "share": "28.6 %",
+            "example": "data/low_more.jsonl:1",
+            "meaning": "is JSON, but no object",
+        },
+        {
+            "state": "rejected",
+            "code": "unparseable",
+            "records": 1,
+            "share": "14.3 %",
+            "example": "data/low.jsonl:1",
+            "meaning": CODES["unparseable"],
+        },
+    ]
+    assert shown["by_file"] == [
+        {"file": "data/low.jsonl", "records": 3, "rows": 2, "rejected": 1},
+        {"file": "data/low_more.jsonl", "records": 4, "rows": 1, "rejected": 3},
+    ]
+    assert shown["tags"] == [{"tag": "too_short", "rows": 3, "share": "100.0 %"}]
+    assert "one bar a doubling" in shown["lengths"]
+
+
+def test_counts_by_code_are_numbers_so_that_the_ui_plots_them(two_files: World):
+    normalized = _metadata(two_files.run("alpha/low", "raw", "normalized", "signatures"), "normalized")
+    two_files.run("distilled", "duplicates")
+    ledger = _metadata(two_files.run("alpha/low", "deduped", "ledger"), "ledger")
+
+    coded = {"rejected": 4, "rejected_empty_completion": 1, "rejected_not_an_object": 2, "rejected_unparseable": 1}
+    assert {name: normalized[name] for name in ("records", "rows", *coded)} == {"records": 7, "rows": 3, **coded}
+    removed = {"kept": 2, "removed": 1, "removed_exact_duplicate": 1}
+    assert {name: ledger[name] for name in ("records", *coded, *removed)} == {"records": 7, **coded, **removed}
+
+
+def test_the_ledger_is_told_by_code_and_by_file(two_files: World):
+    two_files.run("alpha/low", "raw", "normalized", "signatures")
+    two_files.run("distilled", "duplicates")
+
+    shown = _metadata(two_files.run("alpha/low", "deduped", "ledger"), "ledger")
+
+    told = [(line["state"], line["code"], line["records"], line["example"]) for line in shown["funnel"]]
+    assert told == [
+        ("records", "", 7, ""),
+        ("kept", "", 2, ""),
+        ("rejected", "empty_completion", 1, "data/low_more.jsonl:2"),
+        ("rejected", "not_an_object", 2, "data/low_more.jsonl:1"),
+        ("rejected", "unparseable", 1, "data/low.jsonl:1"),
+        ("removed", "exact_duplicate", 1, "data/low_more.jsonl:0"),
+    ]
+    assert shown["by_file"] == [
+        {"file": "data/low.jsonl", "records": 3, "kept": 2, "rejected": 1, "removed": 0},
+        {"file": "data/low_more.jsonl", "records": 4, "kept": 0, "rejected": 3, "removed": 1},
+    ]
+
+
+def test_a_split_without_a_rejection_has_no_example(world: World):
+    world.write_jsonl("org/beta/data/chat.jsonl", [chat("c1", "Hello", "Good day to you.")])
+
+    shown = _metadata(world.run("beta/chat", "raw", "normalized"), "normalized")
+
+    assert [(line["state"], line["records"]) for line in shown["funnel"]] == [("records", 1), ("rows", 1)]
+    assert shown["rejected"] == 0
+
+
+def test_thousands_of_files_are_few_lines_that_still_add_up(tmp_path: Path):
+    name = "data/" + "long_folder/" * 40
+    files = {f"{name}{n:05d}.jsonl": {"records": 3, "rows": 2, "rejected": 1} for n in range(5_000)}
+    counters = {"records": 15_000, "rows": 10_000, "rejected": {"unparseable": 5_000}, "files": files}
+
+    shown = _shown(tmp_path, "normalized", counters=counters, details={"repo": "org/a"})
+
+    lines = [record.data for record in shown["by_file"].records]
+    assert len(lines) == FILES_SHOWN + 1
+    assert lines[-1] == {"file": "… 4,960 more", "records": 14_880, "rows": 9_920, "rejected": 4_960}
+    assert sum(int(line["records"]) for line in lines) == 15_000
+    assert {len(str(line["file"])) for line in lines[:-1]} == {CELL_CHARACTERS}
+    assert len(serialize_value(shown["by_file"])) < 24 * KIB
+
+
 def test_the_widest_histogram_of_lengths_is_still_shown_in_place(tmp_path: Path):
     bins = {"0": 7, **{str(1 << power): 40_000 - power for power in range(6, 18)}}
+    counters = {"records": 1, "rows": 1, "rejected": {}, "length_bins": bins, "files": {}}
 
-    shown = _shown(tmp_path, "normalized", counters={"rows": 1, "length_bins": bins}, details={"repo": "org/a"})[
-        "lengths"
-    ]
+    shown = _shown(tmp_path, "normalized", counters=counters, details={"repo": "org/a"})["lengths"]
 
     assert isinstance(shown, dg.MarkdownMetadataValue)
     assert len(shown.md_str) < 1000  # the UI hides longer Markdown behind a link

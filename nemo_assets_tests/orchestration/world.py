@@ -1,7 +1,11 @@
-"""A tiny project: three sources with a few records each, a catalog for them, and a Dagster instance."""
+"""A tiny project: three sources with a few records each, a catalog for them, and a Dagster instance.
+
+The sources lie in a directory, or on a test Hub where one is given.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -19,8 +23,9 @@ from nemo_assets.definitions import build_defs
 from nemo_assets.orchestration.automation import OptIn
 from nemo_assets.orchestration.resources import SettingsResource, config_of
 from nemo_assets.orchestration.sensors import source_updates
-from nemo_assets.settings import Settings
+from nemo_assets.settings import DEFAULT_ENDPOINT, Settings
 from nemo_assets.storage import Stage
+from nemo_assets_tests.hub.fixtures import RunningHub
 
 ALPHA = {
     "repo": "org/alpha", "title": "Alpha", "order": 1, "adapter": "math_v2", "template": "math-v2",
@@ -61,6 +66,8 @@ class World:
     root: Path
     instance: dg.DagsterInstance
     opt_in: OptIn = field(default_factory=OptIn)
+    hub: RunningHub | None = None
+    cursor: str | None = None
 
     def __post_init__(self) -> None:
         self.write_catalog()
@@ -72,7 +79,8 @@ class World:
         )
         self.settings = Settings(
             data_dir=self.root / "data",
-            source_dir=self.root / "sources",
+            source_dir=None if self.hub else self.root / "sources",
+            endpoint=self.hub.endpoint if self.hub else DEFAULT_ENDPOINT,
             catalog_dir=self.root / "catalog",
             workers=1,
             scorer="local",
@@ -89,15 +97,22 @@ class World:
 
     def write_jsonl(self, path: str, records: Iterable[Any]) -> None:
         lines = (record if isinstance(record, str) else json.dumps(record) for record in records)
-        self._source(path).write_text("".join(f"{line}\n" for line in lines))
+        self.write(path, "".join(f"{line}\n" for line in lines).encode())
 
     def write_texts(self, path: str, texts: list[str]) -> None:
-        pq.write_table(pa.table({"text": texts}), self._source(path))
+        content = io.BytesIO()
+        pq.write_table(pa.table({"text": texts}), content)
+        self.write(path, content.getvalue())
 
-    def _source(self, path: str) -> Path:
+    def write(self, path: str, content: bytes) -> None:
+        """Put a file into a source; on the Hub, as one commit."""
+        if self.hub is not None:
+            org, name, inside = path.split("/", 2)
+            self.hub.store.seed(f"{org}/{name}", {inside: content})
+            return
         target = self.root / "sources" / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        return target
+        target.write_bytes(content)
 
     def run(self, partition: str | None, *names: str, fails: bool = False) -> dg.ExecuteInProcessResult:
         """One real run of these assets and their checks."""
@@ -124,11 +139,14 @@ class World:
     def tick(self) -> SensorExecutionData:
         """A tick of `source_updates`, by what the daemon calls; what it reports is stored as the daemon does."""
         context = dg.build_sensor_context(
-            instance=self.instance, resources={"settings": SettingsResource(**config_of(self.settings))}
+            instance=self.instance,
+            cursor=self.cursor,
+            resources={"settings": SettingsResource(**config_of(self.settings))},
         )
         result = source_updates.evaluate_tick(context)
         for event in result.asset_events:
             self.instance.report_runless_asset_event(event)
+        self.cursor = result.cursor
         return result
 
     def edit_catalog(self, name: str, edit: Callable[[dict[str, Any]], object]) -> None:

@@ -150,7 +150,7 @@ MATH_CONTENT = content(
 MATH_ROW = row(
     "nvidia/Nemotron-Math-v2",
     "high_part00",
-    "data/high.part_00.jsonl",
+    "data/high_part00.jsonl",
     MATH_TEXT,
     id=f"problem-1-{MATH_CONTENT[:12]}",
     template="math-v2",

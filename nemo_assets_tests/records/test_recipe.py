@@ -99,8 +99,8 @@ def test_a_new_template_an_adapter_names_becomes_part_of_its_recipe(package):
 @pytest.mark.parametrize(
     ("file", "old", "new", "splits"),
     [
-        ("nemotron-math-v2", "low.jsonl], effort: low,", "low.jsonl], effort: medium,", {"nemotron-math-v2/low"}),
-        ("nemotron-math-v2", "[data/low.jsonl]", "[data/low_2.jsonl]", {"nemotron-math-v2/low"}),
+        ("nemotron-math-v2", "low: {effort: low,", "low: {effort: medium,", {"nemotron-math-v2/low"}),
+        ("nemotron-math-v2", "low: {", "low: {files: [data/low_2.jsonl], ", {"nemotron-math-v2/low"}),
         ("nemotron-science-v1", "domain: science", "domain: chemistry", SCIENCE),
         ("nemotron-science-v1", "identity: uuid", "identity: content", SCIENCE),
         ("nemotron-science-v1", "adapter: chat", "loss_mode: assistant_last\nadapter: chat", SCIENCE),

@@ -21,6 +21,7 @@ from nemo_assets.stages.pools import build_pools
 from nemo_assets.stages.raw import fetch_split
 from nemo_assets.stages.signatures import sign
 from nemo_assets.storage import Manifest, Stage, Store
+from nemo_assets_tests.building import data_file
 
 MATH, CHAT, RENDERED = "nemotron-math-v2/low", "nemotron-agentic-v1/tool_calling", "nemotron-math-v2-harmony-tools/low"
 
@@ -83,7 +84,7 @@ def normalized(tmp_path: Path, catalog: Catalog, store: Store) -> Callable[..., 
 
     def run(key: str, records: list[dict[str, Any]]) -> Manifest:
         split = catalog.split(key)
-        path = tmp_path / "sources" / split.repo / split.entry.files[0].replace("*", "00000-of-00001")
+        path = tmp_path / "sources" / split.repo / data_file(split)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".parquet":
             pq.write_table(pa.Table.from_pylist(records), path)

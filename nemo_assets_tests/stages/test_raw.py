@@ -84,10 +84,10 @@ def test_a_file_that_the_source_lacks_is_told_with_what_it_has(own_source: Setti
     with pytest.raises(UserError) as error:
         make(Stage.RAW, LINES, own_source)
     assert str(error.value) == (
-        "nemotron-agentic-v1/tool_calling: the catalog names data/tool_calling.jsonl, "
+        "nemotron-agentic-v1/tool_calling: the card names data/tool_calling.jsonl, "
         f"the source nvidia/Nemotron-Agentic-v1 at {revision[:7]} has no such file. "
         "It has data/interactive_agent.jsonl, data/tool-calling.jsonl. "
-        "Correct `files` in nemo_assets/catalog/nemotron-agentic-v1.yaml."
+        "Set `files` in nemo_assets/catalog/nemotron-agentic-v1.yaml."
     )
     assert own_source.store.find(Stage.RAW, LINES) is None
 

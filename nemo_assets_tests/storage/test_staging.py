@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
+import socket
+import subprocess
+import threading
+import time
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pytest
 
-from nemo_assets.disk import disk_told, explained, write_durably
+from nemo_assets.disk import disk_told, explained, write_all, write_durably, written_aside
 from nemo_assets.errors import UserError
 from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
+from nemo_assets.storage.parquet import write_part
 
+PATIENCE = 60  # seconds
 KEY = "slug/split"
 BASIS = Basis({"raw": "r1"}, {"code": "1"})
 
@@ -72,6 +80,147 @@ def one_unit_and_a_failure(store: Store, basis: Basis) -> None:
         staging.add(Unit(0, (staging.part("rows", path, 1),)))
         staging.target("rows", 1).write_bytes(b"half")  # a part that no unit has claimed
         raise KeyError
+
+
+def test_a_unit_is_recorded_by_whoever_did_it_and_taken_over_by_whoever_commits(store: Store) -> None:
+    with store.staging(Stage.NORMALIZED, KEY, BASIS) as staging:
+        path = staging.target("rows", 0)
+        path.write_bytes(b"x")
+        unit = Unit(0, (staging.part("rows", path, 1),), {"kept": 1})
+        sent = pickle.loads(pickle.dumps(staging))  # as a worker has it
+        sent.record(unit)
+        assert sent.units == staging.units == {}
+        record = staging.directory / "unit-00000.json"
+        before = record.stat()
+        staging.add(unit)
+        assert (record.stat().st_ino, record.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+        staging.add(Unit(0, unit.parts, {"kept": 2}))  # done again, with another result
+        assert staging.finished(0) == staging.units[0] != unit
+
+
+def test_what_travels_to_a_worker_does_not_grow_with_what_is_done(store: Store) -> None:
+    with store.staging(Stage.NORMALIZED, KEY, BASIS) as staging:
+        small = len(pickle.dumps(staging))
+        staging.units |= {number: Unit(number, (), {"kept": number}) for number in range(1_000)}
+        assert len(pickle.dumps(staging)) == small < 2_000
+
+
+def test_tables_that_describe_the_content_do_not_change_its_data_version(store: Store) -> None:
+    def committed(census: bytes, aside: tuple[str, ...]) -> Manifest:
+        with store.staging(Stage.NORMALIZED, KEY, BASIS) as staging:
+            contents = {"rows": b"rows", "census": census}
+            for table, content in contents.items():
+                staging.target(table, 0).write_bytes(content)
+            parts = tuple(staging.part(table, staging.target(table, 0), 1) for table in contents)
+            staging.add(Unit(0, parts))
+            return staging.commit(counters={}, aside=aside)
+
+    first, second = committed(b"1", ("census",)), committed(b"22", ("census",))
+    assert first.data_version == second.data_version
+    assert [part.table for part in second.parts] == ["rows", "census"]
+    assert committed(b"1", ()).data_version != committed(b"22", ()).data_version
+
+
+def test_what_killed_writers_left_is_removed_and_what_living_ones_write_is_not(store: Store) -> None:
+    commit(store, BASIS, b"old")
+    directory = store.directory(Stage.NORMALIZED, KEY)
+    left = [directory / ".manifest.json.1.tmp", directory / "v" / ".part-00000.parquet.1.tmp"]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    elsewhere = store.directory(Stage.NORMALIZED, "slug/other") / ".manifest.json.1.tmp"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(b"half")
+    with written_aside(directory / "v" / "part-00001.parquet") as file:
+        living = Path(str(file.name))
+        write_all(file, b"whole")
+        commit(store, Basis({"raw": "r2"}, BASIS.settings), b"new")
+        assert living.read_bytes() == b"whole"
+    assert (directory / "v" / "part-00001.parquet").read_bytes() == b"whole"
+    assert elsewhere.exists()
+    assert not any(path.exists() for path in left)
+
+
+def test_a_partition_is_held_by_one_at_a_time_and_who_waits_says_for_whom(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with store.sole(Stage.RAW, KEY):
+            order.append("second")
+
+    waiting = threading.Thread(target=second)
+    with store.sole(Stage.RAW, KEY):
+        waiting.start()
+        deadline = time.monotonic() + PATIENCE
+        while not caplog.messages:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        order.append("first")
+    waiting.join(PATIENCE)
+    assert order == ["first", "second"]
+    place = store.directory(Stage.RAW, KEY)
+    assert caplog.messages == [f"{place}: waiting for process {os.getpid()} on {socket.gethostname()}"]
+    assert (place / ".lock").read_bytes() == b""
+
+
+def test_other_partitions_and_stages_are_not_held(store: Store) -> None:
+    held = []
+
+    def hold(stage: Stage, partition: str) -> None:
+        with store.sole(stage, partition):
+            held.append((stage, partition))
+
+    others = [(Stage.RAW, "slug/other"), (Stage.NORMALIZED, KEY)]
+    with store.sole(Stage.RAW, KEY):
+        threads = [threading.Thread(target=hold, args=other) for other in others]
+        for thread in threads:
+            thread.start()
+            thread.join(PATIENCE)
+        assert held == others
+
+
+@pytest.mark.parametrize("partition", [KEY, "slug/other"])
+def test_nobody_holds_one_partition_while_waiting_for_another(store: Store, partition: str) -> None:
+    with (
+        store.sole(Stage.RAW, KEY),
+        pytest.raises(RuntimeError, match="cannot be held together with raw of slug/split"),
+        store.sole(Stage.NORMALIZED, partition),
+    ):
+        pytest.fail("two are held")
+    with store.sole(Stage.NORMALIZED, partition):
+        assert (store.directory(Stage.NORMALIZED, partition) / ".lock").read_text().startswith("process ")
+
+
+def test_a_full_disk_leaves_the_current_version(small_disk: Path) -> None:
+    store = Store(small_disk / "data")
+    old = commit(store, BASIS, b"old" * 100_000)
+    with pytest.raises(UserError, match="the disk is full") as raised:
+        commit_table(store, Basis({"raw": "r2"}, BASIS.settings), os.urandom(2 << 20))
+    assert "\n" not in str(raised.value)
+    assert store.find_current(Stage.NORMALIZED, KEY, BASIS) == old
+    assert store.paths(old)[0].read_bytes() == b"old" * 100_000
+    assert not list(small_disk.rglob("*.tmp"))
+    assert commit_table(store, Basis({"raw": "r2"}, BASIS.settings), b"small") == store.current(Stage.NORMALIZED, KEY)
+
+
+def test_a_disk_that_cannot_be_written_leaves_the_current_version(small_disk: Path) -> None:
+    store = Store(small_disk / "data")
+    old = commit(store, BASIS, b"old")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for partition in (KEY, "slug/new"):
+        with pytest.raises(UserError, match="Read-only file system"), store.sole(Stage.NORMALIZED, partition):
+            pytest.fail("it is held")
+    assert store.find_current(Stage.NORMALIZED, KEY, BASIS) == old
+
+
+def commit_table(store: Store, basis: Basis, content: bytes) -> Manifest:
+    with store.staging(Stage.NORMALIZED, KEY, basis) as staging:
+        path = staging.target("rows", 0)
+        write_part(path, pa.table({"content": [content]}))
+        staging.add(Unit(0, (staging.part("rows", path, 1),)))
+        return staging.commit(counters={})
 
 
 def test_manifests_are_listed_in_chain_order(store: Store) -> None:
@@ -142,6 +291,7 @@ def test_a_failed_write_leaves_the_old_content_and_nothing_beside_it(
             "cannot be used (Read-only file system). Set NEMO_DATA_DIR, or the folder you named, to a directory you",
         ),
         (errno.EACCES, "cannot be used (Permission denied)"),
+        (errno.ENOLCK, "file system has no locks (No locks available)"),
         (errno.ENOTDIR, "cannot be used (Not a directory)"),
     ],
 )

@@ -1,0 +1,55 @@
+"""Samples: the first records of a split, read without fetching its files.
+
+Belongs here: taking the head of JSONL and of Parquet. Does not: which files there are (`split_files`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nemo_assets.disk import disk_told, make_directory, sha256_of
+from nemo_assets.hub.sources import Source
+from nemo_assets.stages.split_files import SplitFiles
+from nemo_assets.storage import Part, Stage, Store
+from nemo_assets.storage.parquet import open_parquet, parquet_errors
+
+
+def fetch_heads(found: SplitFiles, source: Source, store: Store, records: int) -> Iterable[Part]:
+    """Samples of the files, in order, until `records` records are here."""
+    for file in found.files:
+        if records <= 0:
+            return
+        blob = store.root / Stage.RAW / "blobs" / f"{file.content_id}-head-{records}{Path(file.path).suffix}"
+        make_directory(blob.parent)
+        with source.open(file, found.revision) as stream:
+            if file.path.endswith(".parquet"):
+                taken = _copy_parquet_head(stream, blob, records, f"{source.repo_id}/{file.path}")
+            else:
+                taken = _copy_lines_head(stream, blob, records)
+        records -= taken
+        yield Part("files", blob.relative_to(store.root).as_posix(), 0, blob.stat().st_size, sha256_of(blob))
+
+
+def _copy_lines_head(stream: Iterable[bytes], blob: Path, records: int) -> int:
+    taken = 0
+    with disk_told(blob), blob.open("wb") as file:
+        for line in itertools.islice(stream, records):
+            file.write(line)
+            taken += 1
+    return taken
+
+
+def _copy_parquet_head(stream: BinaryIO, blob: Path, records: int, name: str) -> int:
+    with open_parquet(stream, name) as file, parquet_errors(name):
+        batches = file.iter_batches(batch_size=records)
+        first = list(itertools.islice(batches, 1))
+        table = pa.Table.from_batches(first, schema=file.schema_arrow).slice(0, records)
+    with disk_told(blob):
+        pq.write_table(table, blob)
+    return int(table.num_rows)
