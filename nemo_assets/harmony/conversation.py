@@ -7,8 +7,7 @@ names, any rendering.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
@@ -20,8 +19,7 @@ UNNAMED_TOOL = "tool"
 """The author of a tool result whose tool the source does not name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One turn as the source means it.
 
     `channel` is set for the assistant: `analysis` is reasoning, `final` an answer, `commentary` a tool call or content
@@ -41,8 +39,7 @@ class Turn:
         return self.role == "assistant" and self.tool is not None
 
 
-@dataclass(frozen=True)
-class Conversation:
+class Conversation(NamedTuple):
     """Turns in order, the tools on offer (function objects `name`, `description`, `parameters`), reasoning effort."""
 
     turns: tuple[Turn, ...]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from nemo_assets.harmony.contents import FUNCTIONS
@@ -16,17 +17,18 @@ from nemo_assets.harmony.conversation import PYTHON_TOOLS, UNNAMED_TOOL, Turn, c
 from nemo_assets.harmony.parse import ParsedMessage
 
 
-def sha1_text_id(text: str) -> str:
+def sha1_text_id(text: str | bytes) -> str:
     """sha1 of the UTF-8 of `text`, hex."""
-    return hashlib.sha1(text.encode()).hexdigest()
+    return hashlib.sha1(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
-def content_sha1(turns: Iterable[Turn]) -> str:
+def content_sha1(turns: Iterable[Turn], encode: Callable[[str], bytes] = str.encode) -> str:
     """sha1, hex, over role, channel, recipient and body of every turn that is not the system's.
 
     Each field is written `<byte length>:<UTF-8>`, None as `-`. A call to the Python interpreter with nothing but `code`
     counts as recipient `python` with that code, under whichever name and wrapping a source has it. User and tool turns
-    have no channel, and who answers for a tool does not count; an assistant turn without channel is an answer.
+    have no channel, and who answers for a tool does not count; an assistant turn without channel is an answer. `encode`
+    gives the UTF-8 of a body, for a caller who has it already.
     """
     digest = hashlib.sha1()
     for turn in turns:
@@ -40,8 +42,16 @@ def content_sha1(turns: Iterable[Turn]) -> str:
                 recipient = "python" if turn.tool in PYTHON_TOOLS else turn.tool
                 code = interpreter_code(turn)
                 body = turn.body if code is None else code
-        digest.update(b"".join(map(_field, (turn.role, channel, recipient, body))))
+        encoded = encode(body)
+        digest.update(b"%b%d:" % (_fields(turn.role, channel, recipient), len(encoded)))
+        digest.update(encoded)
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _fields(*values: str | None) -> bytes:
+    """The fields before the body. Few are different from each other, so they are kept."""
+    return b"".join(map(_field, values))
 
 
 def _field(value: str | None) -> bytes:

@@ -6,7 +6,7 @@ back is `parse`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 
@@ -26,8 +26,7 @@ class HarmonyError(ValueError):
         self.field = field
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message of a Harmony conversation.
 
     `name` is the author's name: of the tool for the role `tool` (which is then written alone), of the speaker for any

@@ -49,10 +49,19 @@ class RenderedMessage(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """Harmony text and its messages in order, so that a loss mask needs no second reading."""
+    """Harmony text and its messages in order, so that a loss mask needs no second reading.
 
-    text: str
+    `pieces` are the text in parts: opening, body and terminator of every message. A caller who needs bytes encodes the
+    bodies one by one; joined first, a single character beyond Latin-1 would double the width of the whole text.
+    """
+
+    pieces: list[str]
     messages: tuple[RenderedMessage, ...]
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self.pieces)
 
 
 def header_text(
@@ -125,7 +134,7 @@ def render_messages(messages: Sequence[Message], *, closing: Closing) -> Rendere
             `field`).
         HarmonyError: there is no such role.
     """
-    parts: list[str] = []
+    pieces: list[str] = []
     placed: list[RenderedMessage] = []
     position = 0
     last = len(messages) - 1
@@ -143,7 +152,7 @@ def render_messages(messages: Sequence[Message], *, closing: Closing) -> Rendere
         body_start = position + len(opening)
         body_end = body_start + len(body)
         end = body_end + len(terminator)
-        parts += (opening, body, terminator)
+        pieces += (opening, body, terminator)
         placed.append(RenderedMessage(role, channel, recipient, position, body_start, body_end, end))
         position = end
-    return Rendered("".join(parts), tuple(placed))
+    return Rendered(pieces, tuple(placed))

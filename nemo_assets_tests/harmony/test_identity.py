@@ -26,8 +26,8 @@ bodies = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(l
 tool_names = st.sampled_from(["stateful_python_code_exec", "python", "search", "functions.search", "a.b-c:d"])
 arguments = st.dictionaries(st.sampled_from(["code", "q", "n"]), bodies | st.integers() | st.none(), max_size=2)
 turns = st.one_of(
-    st.builds(Turn, st.sampled_from(["system", "user"]), bodies),
-    st.builds(Turn, st.just("assistant"), bodies, st.sampled_from(["analysis", "final"])),
+    st.builds(lambda role, body: Turn(role, body), st.sampled_from(["system", "user"]), bodies),
+    st.builds(lambda body, channel: Turn("assistant", body, channel), bodies, st.sampled_from(["analysis", "final"])),
     st.builds(call, tool_names, arguments),
     st.builds(lambda body, tool: Turn("tool", body, tool=tool), bodies, st.none() | tool_names),
 )
