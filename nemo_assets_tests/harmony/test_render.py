@@ -53,7 +53,12 @@ def test_the_last_message_ends_as_the_closing_says_and_no_other_does(closing, la
 bodies = st.text(max_size=20).filter(lambda body: find_special_token(body) is None)
 
 
-@given(st.lists(st.builds(Message, st.sampled_from(["user", "assistant"]), bodies, st.just("final")), max_size=5))
+@given(
+    st.lists(
+        st.builds(lambda role, body: Message(role, body, "final"), st.sampled_from(["user", "assistant"]), bodies),
+        max_size=5,
+    )
+)
 def test_offsets_are_code_points_of_the_text(messages):
     rendered = render_messages(messages, closing="training")
     position = 0

@@ -77,7 +77,7 @@ def test_the_model_is_primed_again_behind_a_token_at_which_it_stopped():
 
 
 spoken = st.builds(
-    Message,
+    lambda role, body, channel, recipient: Message(role, body, channel, recipient),
     st.sampled_from(["user", "assistant", "assistant"]),
     st.text(max_size=5).filter(lambda body: find_special_token(body) is None),
     st.sampled_from([None, "analysis", "final"]),
