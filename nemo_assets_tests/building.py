@@ -12,9 +12,11 @@ from nemo_assets.catalog import Catalog, Split, load_catalog
 from nemo_assets.errors import Rejected
 from nemo_assets.records.adapters import load_adapter
 from nemo_assets.records.parsing import deep_recursion, parse_record
-from nemo_assets.records.rows import Row, SourceFileRef, row_of
+from nemo_assets.records.row_groups import RowGroup
+from nemo_assets.records.rows import SourceFileRef, row_of
 
 Record = dict[str, Any]
+Columns = dict[str, Any]
 
 CATALOG = load_catalog()
 CONTENT_ID = "c" * 64
@@ -121,7 +123,7 @@ def normalize_one(
     catalog: Catalog = CATALOG,
     keep: frozenset[str] = frozenset(),
     number: int = 0,
-) -> Row | Rejected:
+) -> Columns | Rejected:
     """The row of one record of this split, or why there is none.
 
     Records of JSONL sources go through a line and the parser as in the chain; bytes are taken as the line itself.
@@ -129,13 +131,17 @@ def normalize_one(
     split = catalog.split(split_key)
     path = data_file(split)
     file = SourceFileRef(split, path, CONTENT_ID, REVISION)
+    group = RowGroup(file)
     try:
         with deep_recursion():
             if path.endswith(".parquet"):
                 assert isinstance(record, dict)
-                return row_of(record, [], file, load_adapter(split), number, None, keep)[0]
-            line = record if isinstance(record, bytes) else json.dumps(record, ensure_ascii=False).encode()
-            parsed, tags = parse_record(line)
-            return row_of(parsed, tags, file, load_adapter(split), number, 0, keep)[0]
+                parsed, tags, offset = record, [], None
+            else:
+                line = record if isinstance(record, bytes) else json.dumps(record, ensure_ascii=False).encode()
+                (parsed, tags), offset = parse_record(line), 0
+            group.add(row_of(parsed, tags, file, load_adapter(split), number, offset, keep))
     except Rejected as rejection:
         return rejection
+    (row,) = group.drain().to_pylist()
+    return dict(row)

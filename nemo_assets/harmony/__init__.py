@@ -4,7 +4,7 @@ Everything other rooms use is named here.
 """
 
 from nemo_assets.harmony.contents import developer_content, system_content
-from nemo_assets.harmony.conversation import PYTHON_TOOLS, Conversation, Turn, call, canonical_json
+from nemo_assets.harmony.conversation import PYTHON_TOOLS, Conversation, Role, Turn, call, canonical_json, turn_of
 from nemo_assets.harmony.identity import content_sha1, sha1_text_id, turns_of_parsed
 from nemo_assets.harmony.injection import Injection, injection_in, injection_in_conversation
 from nemo_assets.harmony.mask import TokenMask, token_mask
@@ -12,6 +12,7 @@ from nemo_assets.harmony.messages import HarmonyError, Message
 from nemo_assets.harmony.official import History, render
 from nemo_assets.harmony.parse import Header, ParsedMessage, parse, parse_harmony, parse_header
 from nemo_assets.harmony.quality import TextCheck, check_text
+from nemo_assets.harmony.encode import Encoded, encode_conversation
 from nemo_assets.harmony.render import Closing, Rendered, RenderedMessage, render_messages
 from nemo_assets.harmony.spans import LossMode, PlacedMessage, loss_spans, loss_spans_of_text, mask_sha1
 from nemo_assets.harmony.special_tokens import (
@@ -54,6 +55,7 @@ __all__ = [
     "Closing",
     "Conversation",
     "Deviation",
+    "Encoded",
     "FoundToken",
     "HarmonyError",
     "Header",
@@ -65,6 +67,7 @@ __all__ = [
     "PlacedMessage",
     "Rendered",
     "RenderedMessage",
+    "Role",
     "StrictMessage",
     "Template",
     "TextCheck",
@@ -78,6 +81,7 @@ __all__ = [
     "check_text",
     "content_sha1",
     "developer_content",
+    "encode_conversation",
     "find_special_token",
     "functions_of",
     "injection_in",
@@ -97,6 +101,7 @@ __all__ = [
     "special_token_in",
     "system_content",
     "token_mask",
+    "turn_of",
     "turns_of_parsed",
     "typescript_of",
     "validate",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -22,36 +22,30 @@ def sha1_text_id(text: str | bytes) -> str:
     return hashlib.sha1(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
-def content_sha1(turns: Iterable[Turn], encode: Callable[[str], bytes] = str.encode) -> str:
+def content_sha1(turns: Iterable[Turn]) -> str:
     """sha1, hex, over role, channel, recipient and body of every turn that is not the system's.
 
     Each field is written `<byte length>:<UTF-8>`, None as `-`. A call to the Python interpreter with nothing but `code`
     counts as recipient `python` with that code, under whichever name and wrapping a source has it. User and tool turns
-    have no channel, and who answers for a tool does not count; an assistant turn without channel is an answer. `encode`
-    gives the UTF-8 of a body, for a caller who has it already.
+    have no channel, and who answers for a tool does not count; an assistant turn without channel is an answer.
     """
-    digest = hashlib.sha1()
+    fields: list[bytes] = []
     for turn in turns:
-        if turn.role == "system":
-            continue
-        channel, recipient, body = None, None, turn.body
-        if turn.role == "assistant":
-            channel = turn.channel or "final"
-            if turn.tool is not None:
-                channel = "commentary"
-                recipient = "python" if turn.tool in PYTHON_TOOLS else turn.tool
-                code = interpreter_code(turn)
-                body = turn.body if code is None else code
-        encoded = encode(body)
-        digest.update(b"%b%d:" % (_fields(turn.role, channel, recipient), len(encoded)))
-        digest.update(encoded)
-    return digest.hexdigest()
+        if turn.role != "system":
+            code = interpreter_code(turn)
+            encoded = (turn.body if code is None else code).encode()
+            fields += (fields_before_body(turn.role, turn.channel, turn.tool), b"%d:" % len(encoded), encoded)
+    return hashlib.sha1(b"".join(fields)).hexdigest()
 
 
 @lru_cache(maxsize=4096)
-def _fields(*values: str | None) -> bytes:
-    """The fields before the body. Few are different from each other, so they are kept."""
-    return b"".join(map(_field, values))
+def fields_before_body(role: str, channel: str | None, tool: str | None) -> bytes:
+    """Role, channel and recipient as `content_sha1` hashes them before the body of a turn that is not the system's."""
+    if role != "assistant":
+        return b"".join(map(_field, (role, None, None)))
+    if tool is None:
+        return b"".join(map(_field, (role, channel or "final", None)))
+    return b"".join(map(_field, (role, "commentary", "python" if tool in PYTHON_TOOLS else tool)))
 
 
 def _field(value: str | None) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 from nemo_assets.errors import Rejected
@@ -48,20 +48,16 @@ class RenderedMessage(NamedTuple):
     end: int
 
 
+PlacedFields = tuple[str, str | None, str | None, int, int, int, int]
+placed_message: Callable[[PlacedFields], RenderedMessage] = partial(tuple.__new__, RenderedMessage)
+"""One from all its fields in order, at a quarter of the cost of the constructor that takes them by name."""
+
+
 class Rendered(NamedTuple):
-    """Harmony text and its messages in order, so that a loss mask needs no second reading.
+    """Harmony text and its messages in order, so that a loss mask needs no second reading."""
 
-    `pieces` are the text in parts: opening, body and terminator of every message. A caller who needs bytes encodes the
-    bodies one by one; joined first, a single character beyond Latin-1 would double the width of the whole text.
-    """
-
-    pieces: list[str]
+    text: str
     messages: tuple[RenderedMessage, ...]
-
-    @property
-    def text(self) -> str:
-        """The whole text."""
-        return "".join(self.pieces)
 
 
 def header_text(
@@ -79,7 +75,9 @@ def header_text(
 
 
 @lru_cache(maxsize=16384)
-def _opening(role: str, name: str | None, recipient: str | None, channel: str | None, content_type: str | None) -> str:
+def opening_text(
+    role: str, name: str | None, recipient: str | None, channel: str | None, content_type: str | None
+) -> str:
     """`<|start|>`, checked header, `<|message|>`. Conversations use few different headers, so they are kept."""
     if role not in ROLES:
         raise HarmonyError(f"no role {role!r}; there are {', '.join(sorted(ROLES))}", field="role")
@@ -104,22 +102,11 @@ def _require_header_text(field: str, value: str, readable: Callable[[str], objec
     raise Rejected("invalid_harmony", header=value, field=field)
 
 
-def _opening_of(number: int, message: Message) -> str:
-    """The same for one message of a conversation, whose number an error names."""
-    try:
-        return _opening(message.role, message.name, message.recipient, message.channel, message.content_type)
-    except HarmonyError as error:
-        raise HarmonyError(error.reason, number, error.field) from None
-    except Rejected as rejection:
-        place = f"messages[{number}].{rejection.evidence['field']}"
-        raise Rejected(rejection.code, **{**rejection.evidence, "field": place}) from None
-
-
-def _last_terminator(last: Message, closing: Closing) -> str:
-    calls = last.role == "assistant" and last.recipient is not None
-    if calls:
+def last_terminator(role: str, recipient: str | None, closing: Closing) -> str:
+    """How the last message ends, by who speaks to whom and the closing of the template."""
+    if role == "assistant" and recipient is not None:
         return CALL
-    if closing == "dialect" or (closing == "training" and last.role == "assistant"):
+    if closing == "dialect" or (closing == "training" and role == "assistant"):
         return RETURN
     return END
 
@@ -139,20 +126,24 @@ def render_messages(messages: Sequence[Message], *, closing: Closing) -> Rendere
     position = 0
     last = len(messages) - 1
     for number, message in enumerate(messages):
-        body = message.body
-        if (found := special_token_in(body)) is not None:
-            field = f"messages[{number}].body"
-            raise Rejected("special_token_in_content", token=found.token, field=field, offset=found.offset)
-        role, recipient, channel = message.role, message.recipient, message.channel
-        opening = _opening_of(number, message)
+        role, body, channel, recipient, content_type, name = message
+        try:
+            if (found := special_token_in(body)) is not None:
+                raise Rejected("special_token_in_content", token=found.token, field="body", offset=found.offset)
+            opening = opening_text(role, name, recipient, channel, content_type)
+        except HarmonyError as error:
+            raise HarmonyError(error.reason, number, error.field) from None
+        except Rejected as rejection:
+            field = f"messages[{number}].{rejection.evidence['field']}"
+            raise Rejected(rejection.code, **{**rejection.evidence, "field": field}) from None
         if number == last:
-            terminator = _last_terminator(message, closing)
+            terminator = last_terminator(role, recipient, closing)
         else:
             terminator = CALL if role == "assistant" and recipient is not None else END
         body_start = position + len(opening)
         body_end = body_start + len(body)
         end = body_end + len(terminator)
         pieces += (opening, body, terminator)
-        placed.append(RenderedMessage(role, channel, recipient, position, body_start, body_end, end))
+        placed.append(placed_message((role, channel, recipient, position, body_start, body_end, end)))
         position = end
-    return Rendered(pieces, tuple(placed))
+    return Rendered("".join(pieces), tuple(placed))

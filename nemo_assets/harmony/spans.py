@@ -57,12 +57,12 @@ def loss_spans(
         first = max((number + 1 for number, message in enumerate(messages) if message.role != "assistant"), default=0)
     elif loss_mode != "assistant_all":
         raise ValueError(f"no loss mode {loss_mode!r}; there are assistant_all, assistant_last, assistant_sampled")
-    spans = (
+    spans = [
         (message.body_start, message.end if include_terminators else message.body_end)
         for message in messages[first:]
         if message.role == "assistant"
-    )
-    return tuple(span for span in spans if span[0] < span[1])
+    ]
+    return tuple([span for span in spans if span[0] < span[1]])
 
 
 def _sampled(messages: Sequence[PlacedMessage]) -> tuple[tuple[int, int], ...]:
@@ -86,5 +86,5 @@ def loss_spans_of_text(text: str, loss_mode: LossMode, terminators: bool = False
 
 def mask_sha1(loss_mode: LossMode, terminators: bool, spans: Sequence[tuple[int, int]]) -> str:
     """Digest of a loss mask: sha1 of `<loss_mode>|<0 or 1>|a-b,c-d,…`, hex."""
-    listed = ",".join(f"{start}-{end}" for start, end in spans)
+    listed = ",".join([f"{start}-{end}" for start, end in spans])
     return hashlib.sha1(f"{loss_mode}|{int(terminators)}|{listed}".encode()).hexdigest()

@@ -25,7 +25,10 @@ SPECIAL_TOKEN = (
     r"|startoftext|endoftext|endofprompt|refusal|reserved_[0-9]+)\|>"
 )
 
-_search = re.compile(SPECIAL_TOKEN).search
+search_text = re.compile(SPECIAL_TOKEN).search
+"""The first special token in text, or None."""
+search_utf8 = re.compile(SPECIAL_TOKEN.encode()).search
+"""The same in UTF-8: a special token is ASCII, which stands for itself there and nowhere else."""
 
 
 class FoundToken(NamedTuple):
@@ -37,11 +40,11 @@ class FoundToken(NamedTuple):
 
 def special_token_in(text: str) -> FoundToken | None:
     """The first special token spelled out in `text` and its place, or None."""
-    found = _search(text)
+    found = search_text(text)
     return FoundToken(found.group(), found.start()) if found else None
 
 
 def find_special_token(text: str) -> str | None:
     """The first special token spelled out in `text`, or None."""
-    found = _search(text)
+    found = search_text(text)
     return found.group() if found else None

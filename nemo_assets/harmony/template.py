@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nemo_assets.harmony.conversation import Conversation, Turn
@@ -15,22 +15,31 @@ UNNAMED_TOOL_RESULT = "dialect:unnamed_tool_result"
 
 @dataclass(frozen=True)
 class Template:
-    """A named way to write conversations: what each turn becomes and how the last message ends."""
+    """A named way to write conversations.
+
+    `prologue` gives the messages before the first turn that is written as itself, and the number of that turn;
+    `message_of` what such a turn becomes, None where the template has no place for it. Beyond its body, that depends on
+    role, channel and tool of the turn alone. `closing` says how the last message ends.
+    """
 
     name: str
     closing: Closing
-    to_messages: Callable[[Conversation], list[Message]]
+    prologue: Callable[[Conversation], tuple[Sequence[Message], int]]
+    message_of: Callable[[Turn], Message | None]
     drops_content_beside_calls: bool = False
 
-    def drops(self, turn: Turn) -> bool:
-        """Whether this template has no place for `turn`, so that its text does not hold it."""
-        return self.drops_content_beside_calls and turn.channel == "commentary" and not turn.is_call
+    def to_messages(self, conversation: Conversation) -> list[Message]:
+        """The messages of a conversation, in order."""
+        prologue, first = self.prologue(conversation)
+        written = map(self.message_of, conversation.turns[first:])
+        return [*prologue, *(message for message in written if message is not None)]
 
     def tags(self, conversation: Conversation) -> tuple[str, ...]:
         """Quality tags for what this template could not write as the source has it."""
-        tags = []
-        if any(self.drops(turn) for turn in conversation.turns):
-            tags.append(CONTENT_BESIDE_CALLS)
-        if any(turn.role == "tool" and turn.tool is None for turn in conversation.turns):
-            tags.append(UNNAMED_TOOL_RESULT)
-        return tuple(tags)
+        dropped = unnamed = False
+        for role, _, channel, tool, _ in conversation.turns:
+            if tool is None:
+                unnamed = unnamed or role == "tool"
+                dropped = dropped or (channel == "commentary" and self.drops_content_beside_calls)
+        found = ((CONTENT_BESIDE_CALLS, dropped), (UNNAMED_TOOL_RESULT, unnamed))
+        return tuple([tag for tag, holds in found if holds])

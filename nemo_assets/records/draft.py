@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from nemo_assets.harmony import Turn
 
 Effort = str
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A record, understood.
 
     Either `turns` (to be rendered with `template`) or ready-made `text` (kept byte for byte). `columns` holds canonical
@@ -25,5 +24,5 @@ class Draft:
     effort: Effort = "medium"
     tools: tuple[dict[str, Any], ...] = ()
     tools_field: Any = None
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = MappingProxyType({})
     tags: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from nemo_assets.harmony import canonical_json
+from nemo_assets.records.sorted_json import sorted_json
 
 EFFORTS = ("low", "medium", "high")
 CONDITIONS = tuple(f"reason_{effort}_{tool}" for effort in EFFORTS for tool in ("no_tool", "with_tool"))
@@ -39,45 +39,68 @@ def evaluation_columns(block: Mapping[str, Any] | None, own_condition: str | Non
     """
     if not block:
         return dict(NO_EVALUATION)
-    results = {name: result for name, result in block.items() if isinstance(result, Mapping)}
-    accuracy = {name: value for name in results if (value := _number(results[name].get("accuracy"))) is not None}
-    columns = {**NO_EVALUATION, "meta_eval_json": canonical_json(block)}
-    if accuracy:
-        best = min(accuracy, key=lambda name: (-accuracy[name], _rank(name), name))
-        columns |= {
-            "meta_correctness": accuracy[best],
-            "meta_eval_best_setting": best,
-            "meta_pass_k": _integer(results[best].get("count")),
-            "meta_correct_count": _integer(results[best].get("pass")),
-        }
-    for effort in EFFORTS:
-        without, with_tool = accuracy.get(f"reason_{effort}_no_tool"), accuracy.get(f"reason_{effort}_with_tool")
-        columns[f"meta_correctness_{effort}_no_tool"] = without
-        columns[f"meta_correctness_{effort}_with_tool"] = with_tool
-        columns[f"meta_correctness_{effort}"] = max((a for a in (without, with_tool) if a is not None), default=None)
-    columns["meta_correctness_lcb"] = _pooled_lower_bound(results)
-    if own_condition in results:
-        columns["meta_correctness_own"] = accuracy.get(own_condition)
-        passed = _integer(results[own_condition].get("pass"))
-        columns["meta_row_verified"] = None if passed is None else passed >= 1
-    return columns
-
-
-def _pooled_lower_bound(results: Mapping[str, Mapping[str, Any]]) -> float | None:
+    accuracy: dict[str, float] = {}
+    setting, of_best, of_own = None, (None, None), (None, None)
     passed = count = 0
-    for result in results.values():
-        tries, passes = _integer(result.get("count")), _integer(result.get("pass"))
+    for name, result in block.items():
+        if type(result) is not dict:
+            continue
+        measured, tries, passes = (
+            _number(result.get("accuracy")),
+            _integer(result.get("count")),
+            _integer(result.get("pass")),
+        )
+        if measured is not None:
+            accuracy[name] = measured
+            if setting is None or _precedes(measured, name, accuracy[setting], setting):
+                setting, of_best = name, (tries, passes)
         if tries and passes is not None and 0 <= passes <= tries:
             passed, count = passed + passes, count + tries
-    return wilson_lower_bound(passed, count) if count else None
+        if name == own_condition:
+            of_own = (tries, passes)
+    low, low_tool, medium, medium_tool, high, high_tool = map(accuracy.get, CONDITIONS)
+    return {
+        "meta_correctness": None if setting is None else accuracy[setting],
+        "meta_correctness_own": accuracy.get(own_condition or ""),
+        "meta_correctness_lcb": wilson_lower_bound(passed, count) if count else None,
+        "meta_row_verified": None if of_own[1] is None else of_own[1] >= 1,
+        "meta_pass_k": of_best[0],
+        "meta_correct_count": of_best[1],
+        "meta_eval_best_setting": setting,
+        "meta_eval_json": sorted_json(block),
+        "meta_correctness_low": _higher(low, low_tool),
+        "meta_correctness_low_with_tool": low_tool,
+        "meta_correctness_low_no_tool": low,
+        "meta_correctness_medium": _higher(medium, medium_tool),
+        "meta_correctness_medium_with_tool": medium_tool,
+        "meta_correctness_medium_no_tool": medium,
+        "meta_correctness_high": _higher(high, high_tool),
+        "meta_correctness_high_with_tool": high_tool,
+        "meta_correctness_high_no_tool": high,
+    }
+
+
+def _precedes(accuracy: float, name: str, best: float, setting: str) -> bool:
+    return accuracy > best or (accuracy == best and (_rank(name), name) < (_rank(setting), setting))
+
+
+def _higher(left: float | None, right: float | None) -> float | None:
+    if left is None or right is None:
+        return right if left is None else left
+    return left if left >= right else right
+
+
+_RANKS = {condition: rank for rank, condition in enumerate(CONDITIONS)}
 
 
 def _rank(condition: str) -> int:
-    return CONDITIONS.index(condition) if condition in CONDITIONS else len(CONDITIONS)
+    return _RANKS.get(condition, len(CONDITIONS))
 
 
 def _number(value: Any) -> float | None:
     """A finite number; one beyond the range of floats measures nothing."""
+    if type(value) is float and value - value == 0.0:
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         return None
     return float(value)
@@ -85,6 +108,8 @@ def _number(value: Any) -> float | None:
 
 def _integer(value: Any) -> int | None:
     """A whole number that a 64-bit column can hold."""
+    if type(value) is int and 0 <= value < 1 << 63:
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -(1 << 63) <= value < 1 << 63:
         return None
     return int(value) if value == int(value) else None

@@ -11,10 +11,10 @@ import json
 from typing import Any
 
 from nemo_assets.errors import Rejected
-from nemo_assets.harmony import Turn, canonical_json
+from nemo_assets.harmony import Role, Turn, canonical_json, turn_of
 from nemo_assets.records.parsing import parse_json_text
 
-ROLES = {
+ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -37,18 +37,25 @@ def turns_of(messages: Any, tags: list[str]) -> tuple[Turn, ...]:
     calls = _Calls()
     turns: list[Turn] = []
     for place, message in enumerate(messages):
-        found = message.get("role") if isinstance(message, dict) else type(message).__name__
-        role = ROLES.get(found, "") if isinstance(message, dict) and isinstance(found, str) else ""
-        if not role:
-            raise Rejected("invalid_harmony", reason="unknown_role", message=place, role=str(found)[:100])
-        content = as_text(message.get("content"))
+        try:
+            role = ROLES[message["role"]]
+        except (KeyError, TypeError, IndexError):
+            raise _unknown_role(message, place) from None
+        content = message.get("content")
+        if type(content) is not str:
+            content = as_text(content)
         if role == "assistant":
             turns += _assistant_turns(message, content, place, calls)
         elif role == "tool":
-            turns.append(Turn("tool", content, tool=calls.answered_by(message, tags)))
+            turns.append(turn_of(("tool", content, None, calls.answered_by(message, tags), None)))
         else:
-            turns.append(Turn(role, content))  # type: ignore[arg-type]  # ROLES holds Turn's roles only
+            turns.append(turn_of((role, content, None, None, None)))
     return tuple(turns)
+
+
+def _unknown_role(message: Any, place: int) -> Rejected:
+    found = message.get("role") if isinstance(message, dict) else type(message).__name__
+    return Rejected("invalid_harmony", reason="unknown_role", message=place, role=str(found)[:100])
 
 
 class _Calls:
@@ -115,12 +122,12 @@ def _assistant_turns(message: dict[str, Any], content: str, place: int, made: _C
     turns = []
     reasoning = as_text(message.get("reasoning_content"))
     if not is_blank(reasoning):
-        turns.append(Turn("assistant", reasoning, channel="analysis"))
-    calls = message.get("tool_calls") or []
-    if not isinstance(calls, list):
+        turns.append(turn_of(("assistant", reasoning, "analysis", None, None)))
+    calls = message.get("tool_calls") or ()
+    if calls and not isinstance(calls, list):
         raise Rejected("invalid_tool_schema", reason="tool_calls_is_no_list", message=place)
     if not is_blank(content):
-        turns.append(Turn("assistant", content, channel="commentary" if calls else "final"))
+        turns.append(turn_of(("assistant", content, "commentary" if calls else "final", None, None)))
     for call in calls:
         turn = _call_turn(call, place)
         turns.append(turn)
@@ -147,4 +154,4 @@ def _call_turn(call: Any, place: int) -> Turn:
                 tool=name[:100],
                 detail=detail[:200],
             ) from None
-    return Turn("assistant", canonical_json(arguments), channel="commentary", tool=name.strip(), arguments=arguments)
+    return turn_of(("assistant", canonical_json(arguments), "commentary", name.strip(), arguments))

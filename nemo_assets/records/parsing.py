@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from nemo_assets.errors import Rejected
+from nemo_assets.records.line_marks import ESCAPED_NUL, LONG_DIGITS, line_marks
 
 MAX_DEPTH = 1_000  # levels of objects and arrays
 MAX_DIGITS = 100_000  # of one integer: reading longer ones takes quadratic time
@@ -25,34 +26,41 @@ BOM = b"\xef\xbb\xbf"
 _strict = msgspec.json.Decoder().decode
 # A string that is cut off runs to the end of the line: looking on inside it would take quadratic time.
 _brackets_or_strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
-# Every digit as 0, all else as a space: a plain substring search then finds long integers far faster than a regex.
-_digits_as_zero = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else ord(" ") for byte in range(256))
-_LONG_INTEGER = b"0" * 19
+
+
+@contextmanager
+def long_integers() -> Iterator[None]:
+    """Room for integers of MAX_DIGITS digits; the interpreter reads 4,300 of its own accord."""
+    digits = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(MAX_DIGITS)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(digits)
 
 
 @contextmanager
 def deep_recursion() -> Iterator[None]:
     """Room for records nested to MAX_DEPTH in the parsers and writers of the standard library."""
-    depth, digits = sys.getrecursionlimit(), sys.get_int_max_str_digits()
+    depth = sys.getrecursionlimit()
     sys.setrecursionlimit(max(depth, 12 * MAX_DEPTH))
-    sys.set_int_max_str_digits(MAX_DIGITS)
     try:
-        yield
+        with long_integers():
+            yield
     finally:
         sys.setrecursionlimit(depth)
-        sys.set_int_max_str_digits(digits)
 
 
 def parse_record(line: bytes) -> tuple[dict[str, Any], list[str]]:
     """The object on a line and the tags of what was odd about its JSON.
 
-    Raises Rejected `unparseable` (evidence `reason`: blank_line, nesting, invalid_utf8, invalid_json, lone_surrogate)
-    or `not_an_object` (evidence `type`).
+    Raises:
+        Rejected: `unparseable` (evidence `reason`: blank_line, nesting, invalid_utf8, invalid_json, lone_surrogate)
+            or `not_an_object` (evidence `type`).
+        RecursionError: the record is nested deeper than the interpreter goes now; try again in `deep_recursion`.
     """
-    if not line.strip():
-        raise Rejected("unparseable", reason="blank_line")
-    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and (depth := nesting_depth(line)) > MAX_DEPTH:
-        raise Rejected("unparseable", reason="nesting", depth=depth, limit=MAX_DEPTH)
+    if sys.getrecursionlimit() > MAX_DEPTH:  # else the parser itself refuses what is too deep
+        _require_depth(line)
     tags: list[str] = []
     try:
         record = _strict(line)
@@ -60,11 +68,17 @@ def parse_record(line: bytes) -> tuple[dict[str, Any], list[str]]:
         record = _parse_leniently(line, tags)
     if type(record) is not dict:
         raise Rejected("not_an_object", type=type(record).__name__)
-    if _LONG_INTEGER in line.translate(_digits_as_zero) and _holds_big_integer(record):
-        tags.append("json:big_integer")
-    if b"\\u0000" in line and _holds_nul(record):
-        tags.append("nul")
+    if marks := line_marks(line):
+        if marks & LONG_DIGITS and _holds_big_integer(record):
+            tags.append("json:big_integer")
+        if marks & ESCAPED_NUL and _holds_nul(record):
+            tags.append("nul")
     return record, tags
+
+
+def _require_depth(line: bytes) -> None:
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and (depth := nesting_depth(line)) > MAX_DEPTH:
+        raise Rejected("unparseable", reason="nesting", depth=depth, limit=MAX_DEPTH)
 
 
 def parse_json_text(text: str) -> Any:
@@ -91,6 +105,8 @@ def nesting_depth(line: bytes) -> int:
 
 
 def _parse_leniently(line: bytes, tags: list[str]) -> Any:
+    if not line.strip():
+        raise Rejected("unparseable", reason="blank_line")
     if line.startswith(BOM):
         tags.append("json:byte_order_mark")
         line = line.removeprefix(BOM)
@@ -108,7 +124,7 @@ def _parse_leniently(line: bytes, tags: list[str]) -> Any:
 
     try:
         record = json.loads(text, parse_constant=nonfinite.append, parse_float=number)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Rejected("unparseable", reason="invalid_json", detail=str(error)[:200]) from None
     try:
         json.dumps(record, ensure_ascii=False).encode()

@@ -1,7 +1,8 @@
 """One record to one canonical row.
 
 Belongs here: everything that is the same for every source: rendering, identity, loss mask, quality, statistics.
-Does not: reading files, work units, what is particular to a source (`adapters`).
+Does not: reading files, work units, what is particular to a source (`adapters`), what is the same for a whole file or
+measured over many rows at once (`row_groups`).
 """
 
 from __future__ import annotations
@@ -10,21 +11,22 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from nemo_assets.catalog import Split
 from nemo_assets.errors import Rejected, UserError
 from nemo_assets.harmony import (
     TEMPLATES,
     Conversation,
+    PlacedMessage,
     Turn,
-    canonical_json,
     check_text,
     content_sha1,
+    encode_conversation,
     loss_spans,
     mask_sha1,
     parse_harmony,
-    render_conversation,
     satisfies,
     sha1_text_id,
     turns_of_parsed,
@@ -34,13 +36,35 @@ from nemo_assets.records.adapters import Adapter
 from nemo_assets.records.draft import Draft
 from nemo_assets.records.evaluation import NO_EVALUATION
 from nemo_assets.records.messages import as_text
-from nemo_assets.records.text_measures import length_tags, repeat_ratio
-from nemo_assets.records.tools import catalog_entry
+from nemo_assets.records.schema import COLUMNS
+from nemo_assets.records.sorted_json import sorted_json
+from nemo_assets.records.text_measures import length_tags
+from nemo_assets.records.tools import ToolsEntry, tools_entry
 
-Row = dict[str, Any]
+FILE_COLUMNS = frozenset(
+    {
+        "dataset", "subset", "split", "loss_mode", "loss_terminators", "meta_domain", "meta_difficulty_bin",
+        "quality_is_duplicate", "source_revision", "source_file",
+    }
+)  # fmt: skip
+"""The same in all rows of a file."""
+ROW_VALUES = tuple(c.name for c in COLUMNS if c.name not in {"text", "stats_repeat_ratio", *FILE_COLUMNS})
 
 # Source fields that have columns of their own and do not belong into source_meta_json.
 _NOT_META = frozenset({"messages", "tools", "text"})
+
+
+class Row(NamedTuple):
+    """One canonical row on its way to a row group.
+
+    `text` is UTF-8, `values` are all else that differs from row to row, in the order of ROW_VALUES. `bodies` are the byte ranges of `text`
+    that the assistant wrote: the share of repeats is measured over them when the row group is written.
+    """
+
+    text: bytes
+    values: tuple[Any, ...]
+    bodies: list[tuple[int, int]]
+    tools: ToolsEntry | None
 
 
 @dataclass(frozen=True)
@@ -65,15 +89,19 @@ class SourceFileRef:
         return bytes(state.digest())
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A row's text with what is computed from its messages."""
+class Written(NamedTuple):
+    """A row's text as UTF-8 with what is computed from its messages.
 
-    text: str
-    turns: tuple[Turn, ...]
-    messages: Sequence[Any]
+    `spoken` are the byte ranges of the assistant's bodies.
+    """
+
+    text: bytes
+    messages: Sequence[PlacedMessage]
+    spoken: list[tuple[int, int]]
+    content_sha1: str
+    turns: Sequence[Turn]
     template: str
-    tags: tuple[str, ...]
+    tags: Sequence[str]
     fault: str | None = None
 
 
@@ -85,8 +113,8 @@ def row_of(
     number: int,
     offset: int | None,
     keep: frozenset[str] = frozenset(),
-) -> tuple[Row, tuple[str, str] | None]:
-    """The canonical row of a record, and its tools catalog entry (id, canonical JSON) if it has tools.
+) -> Row:
+    """The canonical row of a record.
 
     `keep` names drop codes, of invalid_harmony and empty_completion, that only lower the row's quality flag instead,
     as far as there is text to keep. Raises Rejected with a drop code and evidence where the record becomes no row.
@@ -94,74 +122,65 @@ def row_of(
     split = file.split
     draft = adapt(record, split)
     written = _write(draft, split, keep)
-    tools = catalog_entry(draft.tools_field)
-    verdicts = _schema_verdicts(written.turns, tools[1] if tools else None)
-    content = content_sha1(written.turns)
+    text, messages, turns = written.text, written.messages, written.turns
+    tools = tools_entry(draft.tools_field)
+    use = _use_of(turns)
+    verdicts = _schema_verdicts(turns, tools.json) if tools and use.calls else ()
     mode, terminators = split.source.loss_mode, split.source.loss_terminators
-    spans = loss_spans(written.messages, mode, terminators)
-    bodies = [turn.body for turn in written.turns if turn.role == "assistant"]
-    ratio = repeat_ratio(bodies)
-    length, uuid = len(written.text), record.get("uuid")
-    row: Row = {
-        "id": "",
-        "dataset": split.repo,
-        "subset": split.source.subset,
-        "split": split.name,
-        "text": written.text,
-        "loss_mode": mode,
+    spans = loss_spans(messages, mode, terminators)
+    length = messages[-1].end if messages else 0
+    meta = sorted_json({name: value for name, value in record.items() if name not in _NOT_META})
+    uuid, content, text_id = _optional_text(record.get("uuid")), written.content_sha1, sha1_text_id(text)
+    columns = {
+        "id": identity(split.source.identity, uuid, content, text_id),
         "template": written.template,
         "content_sha1": content,
-        "text_sha1": sha1_text_id(written.text),
-        "loss_terminators": terminators,
+        "text_sha1": text_id,
         "mask_sha1": mask_sha1(mode, terminators, spans),
-        "stats_loss_chars": sum(end - start for start, end in spans),
-        "meta_domain": split.source.domain,
-        "meta_difficulty_bin": split.entry.difficulty,
+        "stats_loss_chars": sum([end - start for start, end in spans]),
         **NO_EVALUATION,
         "meta_expected_answer": None,
-        "meta_tags": [],
+        "meta_tags": (),
         "meta_problem_id": None,
         "meta_reasoning": None,
         "meta_capability_target": None,
         "quality_valid_harmony": written.fault != "invalid_harmony",
         "quality_completion_nonempty": written.fault != "empty_completion",
-        "quality_has_tool": any(turn.tool or turn.role == "tool" for turn in written.turns),
+        "quality_has_tool": use.has_tool,
         "quality_valid_tool_schema": False not in verdicts,
-        "quality_is_duplicate": False,
-        "quality_tags": _tags(tags, draft, written, ratio, verdicts),
+        "quality_tags": _tags([*tags, *draft.tags, *written.tags], verdicts, text) + length_tags(length, use.final),
         "stats_char_len": length,
         "stats_approx_tokens": length // 4,
-        "stats_messages": len(written.messages),
-        "stats_tool_calls": sum(turn.is_call for turn in written.turns),
-        "stats_repeat_ratio": ratio,
-        "source_uuid": _optional_text(uuid),
+        "stats_messages": len(messages),
+        "stats_tool_calls": use.calls,
+        "source_uuid": uuid,
         "source_license": _optional_text(record.get("license")),
         "source_used_in": _texts(record.get("used_in")),
         "source_data_source": _optional_text(record.get("data_source", record.get("source"))),
         "source_changed_answer_to_majority": _optional_bool(record.get("changed_answer_to_majority")),
-        "source_tools_id": tools[0] if tools else None,
-        "source_tools_count": len(draft.tools_field) if tools else 0,
-        "source_meta_json": canonical_json({key: value for key, value in record.items() if key not in _NOT_META}),
-        "source_revision": file.revision,
-        "source_file": file.path,
+        "source_tools_id": tools.id if tools else None,
+        "source_tools_count": tools.count if tools else 0,
+        "source_meta_json": meta,
         "source_row": number,
         "source_offset": offset,
         "record_uid": file.record_uid(number),
         **draft.columns,
     }
-    row["id"] = identity(split.source.identity, row)
-    return row, tools
+    return Row(text, _values_of(columns), written.spoken, tools)
 
 
-def identity(policy: str, row: Row) -> str:
+_values_of = itemgetter(*ROW_VALUES)
+
+
+def identity(policy: str, uuid: str | None, content: str, text_id: str) -> str:
     """The row's `id` by the catalog's policy; content decides where the source names nothing."""
     if policy == "text":
-        return str(row["text_sha1"])
-    if row["source_uuid"] and policy == "uuid":
-        return str(row["source_uuid"])
-    if row["source_uuid"] and policy == "problem_uuid":
-        return unique_id(row["source_uuid"], row["content_sha1"])
-    return str(row["content_sha1"])
+        return text_id
+    if uuid and policy == "uuid":
+        return uuid
+    if uuid and policy == "problem_uuid":
+        return unique_id(uuid, content)
+    return content
 
 
 def unique_id(uuid: str, content: str) -> str:
@@ -171,12 +190,41 @@ def unique_id(uuid: str, content: str) -> str:
 
 def _write(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     """Render the draft, or check its ready-made text."""
-    if draft.text is not None:
-        messages = parse_harmony(draft.text)
-        check = check_text(messages)
-        if check.fatal and check.fatal not in keep:
-            raise Rejected(check.fatal, **check.evidence)
-        return Written(draft.text, turns_of_parsed(messages), messages, split.source.template, check.tags, check.fatal)
+    return _checked(draft.text, split, keep) if draft.text is not None else _rendered(draft, split, keep)
+
+
+def _checked(text: str, split: Split, keep: frozenset[str]) -> Written:
+    messages = parse_harmony(text)
+    check = check_text(messages)
+    if check.fatal and check.fatal not in keep:
+        raise Rejected(check.fatal, **check.evidence)
+    turns = turns_of_parsed(messages)
+    return Written(
+        text.encode(),
+        messages,
+        _assistant_bytes(text, messages),
+        content_sha1(turns),
+        turns,
+        split.source.template,
+        check.tags,
+        check.fatal,
+    )
+
+
+def _assistant_bytes(text: str, messages: Sequence[PlacedMessage]) -> list[tuple[int, int]]:
+    """Where the assistant's bodies lie in the UTF-8 of `text`."""
+    places, size = [], 0
+    at = 0
+    for message in messages:
+        if message.role == "assistant":
+            begin = size + len(text[at : message.body_start].encode())
+            size = begin + len(text[message.body_start : message.body_end].encode())
+            at = message.body_end
+            places.append((begin, size))
+    return places
+
+
+def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     fault = _completion_fault(draft.turns)
     if fault and fault.code not in keep:
         raise fault
@@ -185,43 +233,54 @@ def _write(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
         known = ", ".join(TEMPLATES)
         raise UserError(f"nemo_assets/catalog/{split.slug}.yaml: no template {name!r}. There are {known}.")
     conversation = Conversation(draft.turns, draft.tools, draft.effort)  # type: ignore[arg-type]
-    rendered = render_conversation(conversation, name)
-    code = fault.code if fault else None
-    return Written(rendered.text, draft.turns, rendered.messages, name, TEMPLATES[name].tags(conversation), code)
+    encoded = encode_conversation(conversation, name)
+    tags, code = TEMPLATES[name].tags(conversation), fault.code if fault else None
+    return Written(*encoded, draft.turns, name, tags, code)
 
 
 def _completion_fault(turns: Sequence[Turn]) -> Rejected | None:
+    for role, body, _, tool, _ in turns:
+        # A call without arguments has a body of `{}` and still says something: which tool.
+        if role == "assistant" and (tool is not None or any(map(str.isalnum, body))):
+            return None
     bodies = [turn.body for turn in turns if turn.role == "assistant"]
     if not bodies:
         return Rejected("empty_completion", reason="no_assistant_turn", turns=len(turns))
-    # A call without arguments has a body of `{}` and still says something: which tool.
-    if not any(turn.is_call for turn in turns) and not any(c.isalnum() for body in bodies for c in body):
-        return Rejected("empty_completion", reason="no_letter_or_digit", characters=sum(map(len, bodies)))
-    return None
+    return Rejected("empty_completion", reason="no_letter_or_digit", characters=sum(map(len, bodies)))
 
 
-def _tags(
-    of_line: Sequence[str], draft: Draft, written: Written, ratio: float, verdicts: Sequence[bool | None]
-) -> list[str]:
-    tags = [*of_line, *draft.tags, *written.tags]
+class _Use(NamedTuple):
+    """What the turns use: tools or not, how often one is called, and the last final answer."""
+
+    has_tool: bool
+    calls: int
+    final: str | None
+
+
+def _use_of(turns: Sequence[Turn]) -> _Use:
+    has_tool, calls, final = False, 0, None
+    for role, body, channel, tool, _ in turns:
+        if channel == "final":
+            final = body
+        elif tool is not None or role == "tool":
+            has_tool = True
+            calls += role == "assistant"
+    return _Use(has_tool, calls, final)
+
+
+def _tags(tags: list[str], verdicts: Sequence[bool | None], text: bytes) -> list[str]:
     if None in verdicts:
         tags.append("dialect:broken_schema")
-    if "\0" in written.text and "nul" not in tags:  # JSON inside a string field or a Parquet row: no line showed it
+    if b"\0" in text and "nul" not in tags:  # JSON inside a string field or a Parquet row: no line showed it
         tags.append("nul")
-    return tags + length_tags(len(written.text), _final_answer(written.turns), ratio)
+    return tags
 
 
-def _schema_verdicts(turns: Sequence[Turn], tools_json: str | None) -> list[bool | None]:
+def _schema_verdicts(turns: Sequence[Turn], tools_json: str) -> list[bool | None]:
     """Of each call of a tool on offer, whether its arguments satisfy the schema; None where the schema cannot judge."""
-    if tools_json is None:
-        return []
     validators = validators_of(tools_json)
-    called = (turn for turn in turns if turn.is_call and turn.tool in validators)
+    called = [turn for turn in turns if turn.is_call and turn.tool in validators]
     return [satisfies(validators[turn.tool or ""], turn.arguments) for turn in called]
-
-
-def _final_answer(turns: Sequence[Turn]) -> str | None:
-    return next((turn.body for turn in reversed(turns) if turn.role == "assistant" and turn.channel == "final"), None)
 
 
 def _optional_text(value: Any) -> str | None:

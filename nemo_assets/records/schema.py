@@ -74,7 +74,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("stats_approx_tokens", INT, "stats_char_len divided by 4, rounded down", "tokens, approximately"),
     Column("stats_messages", INT, "Messages in text, system and developer included", "messages"),
     Column("stats_tool_calls", INT, "Tool calls by the assistant", "calls"),
-    Column("stats_repeat_ratio", FLOAT, "Share of the 8-word windows of the assistant bodies that stood earlier in them", "share"),
+    Column("stats_repeat_ratio", FLOAT, "Share of the assistant bodies that repeats what stood earlier in them, estimated from 32-byte windows at places chosen by content", "share"),
     Column("source_uuid", STRING, "uuid of the source record", "", True),
     Column("source_license", STRING, "Licence of the source record", "", True),
     Column("source_used_in", STRINGS, "used_in of the source record"),
@@ -130,6 +130,12 @@ DICTIONARY_COLUMNS = [
     "dataset", "subset", "split", "loss_mode", "template", "meta_domain", "meta_difficulty_bin", "meta_eval_best_setting",
     "meta_reasoning", "meta_capability_target", "source_license", "source_data_source", "source_tools_id", "source_revision",
     "source_file", "meta_tags.list.element", "quality_tags.list.element", "source_used_in.list.element",
+]  # fmt: skip
+
+# Where a reader may skip row groups by value. In long text and in digests statistics only cost a comparison a row.
+STATISTICS_COLUMNS = [
+    c.name for c in COLUMNS
+    if c.type in (INT, FLOAT, BOOL) or c.name in DICTIONARY_COLUMNS or c.name in ("id", "source_uuid", "meta_problem_id")
 ]  # fmt: skip
 
 # Correctness belongs to a problem and its completion, not to a rendering of it: these are joined to rendered text.

@@ -6,35 +6,38 @@ Does not: what a row looks like (`records`), how text is rendered (`harmony`), D
 
 from __future__ import annotations
 
-import functools
+import gc
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nemo_assets.catalog import Split
 from nemo_assets.errors import ConservationError, Rejected
-from nemo_assets.harmony import canonical_json
 from nemo_assets.records.adapters import Adapter, load_adapter
-from nemo_assets.records.parsing import deep_recursion, parse_record
+from nemo_assets.records.parsing import deep_recursion, long_integers, parse_record
 from nemo_assets.records.recipe import code_digest, normalize_recipe
+from nemo_assets.records.row_groups import RowGroup
 from nemo_assets.records.rows import Row, SourceFileRef, row_of
-from nemo_assets.records.schema import DICTIONARY_COLUMNS, REJECTED_SCHEMA, ROW_SCHEMA, TOOLS_SCHEMA
+from nemo_assets.records.schema import (
+    DICTIONARY_COLUMNS,
+    REJECTED_SCHEMA,
+    ROW_SCHEMA,
+    STATISTICS_COLUMNS,
+    TOOLS_SCHEMA,
+)
+from nemo_assets.records.sorted_json import sorted_json
+from nemo_assets.records.tools import ToolsEntry
 from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
 from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
-from nemo_assets.storage.parquet import (
-    ROW_GROUP_BYTES,
-    ROW_GROUP_ROWS,
-    PartWriter,
-    open_parquet,
-    parquet_errors,
-    write_part,
-)
+from nemo_assets.storage.parquet import PartWriter, open_parquet, parquet_errors, write_part
 
 RULES = 1  # version of the drop rules, named in the evidence; raise when a code changes its meaning
 
@@ -101,85 +104,79 @@ def normalize_basis(
 
 def normalize_unit(piece: Piece) -> Unit:
     """Do one unit: write its rows, rejections and tools, and count them."""
-    target = piece.staging.target
-    rows_path, rejected_path = target("rows", piece.number), target("rejected", piece.number)
-    collected = _Collected()
-    with (
-        deep_recursion(),
-        PartWriter(rows_path, ROW_SCHEMA, DICTIONARY_COLUMNS) as rows_part,
-        PartWriter(rejected_path, REJECTED_SCHEMA) as rejected_part,
-    ):
+    target, part = piece.staging.target, piece.staging.part
+    rows_path, rejected_path, tools_path = (target(name, piece.number) for name in ("rows", "rejected", "tools"))
+    group, counted = RowGroup(piece.file), _Counted()
+    rejected: list[dict[str, Any]] = []
+    tools: dict[str, ToolsEntry] = {}
+    writer = PartWriter(rows_path, ROW_SCHEMA, DICTIONARY_COLUMNS, STATISTICS_COLUMNS, passing=True)
+    with writer, long_integers(), without_cycle_search():
         for outcome in _outcomes(piece):
-            collected.take(outcome)
-            if collected.is_full:
-                rows_part.write(collected.drain_rows())
-        rows_part.write(collected.drain_rows())
-        rejected_part.write(pa.Table.from_pylist(collected.rejected, schema=REJECTED_SCHEMA))
-    tools = [
-        {"source_tools_id": key, "tools_count": n, "tools_json": text}
-        for key, (n, text) in sorted(collected.tools.items())
-    ]
-    tools_path = target("tools", piece.number)
-    write_part(tools_path, pa.Table.from_pylist(tools, schema=TOOLS_SCHEMA))
+            if not isinstance(outcome, Row):
+                rejected.append(outcome)
+                continue
+            if not group.has_room(outcome):
+                writer.write(counted.rows_of(group.drain()))
+            group.add(outcome)
+            if outcome.tools is not None:
+                tools[outcome.tools.id] = outcome.tools
+        writer.write(counted.rows_of(group.drain()))
+    write_part(rejected_path, pa.Table.from_pylist(rejected, schema=REJECTED_SCHEMA))
+    write_part(tools_path, _tools_table(tools))
     parts = (
-        piece.staging.part("rows", rows_path, rows_part.rows),
-        piece.staging.part("rejected", rejected_path, rejected_part.rows),
-        piece.staging.part("tools", tools_path, len(tools)),
+        part("rows", rows_path, writer.rows),
+        part("rejected", rejected_path, len(rejected)),
+        part("tools", tools_path, len(tools)),
     )
-    return Unit(piece.number, parts, collected.counters())
+    return Unit(piece.number, parts, counted.counters(rejected))
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    row: Row | None
-    rejection: dict[str, Any] | None
-    tools: tuple[str, tuple[int, str]] | None = None
+@contextmanager
+def without_cycle_search() -> Iterator[None]:
+    """Records make no reference cycles, and looking for some takes a twentieth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
-class _Collected:
-    """Rows of one row group, and what was counted over the whole unit."""
+def _tools_table(tools: Mapping[str, ToolsEntry]) -> pa.Table:
+    entries = [
+        {"source_tools_id": entry.id, "tools_count": entry.count, "tools_json": entry.json}
+        for _, entry in sorted(tools.items())
+    ]
+    return pa.Table.from_pylist(entries, schema=TOOLS_SCHEMA)
+
+
+class _Counted:
+    """What is counted over the rows of a unit, a row group at a time."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.rejected: list[dict[str, Any]] = []
-        self.tools: dict[str, tuple[int, str]] = {}
-        self.kept = self.text_length = 0
-        self.codes: Counter[str] = Counter()
-        self.tags: Counter[str] = Counter()
-        self.lengths: Counter[str] = Counter()
+        self._rows = 0
+        self._tags: Counter[str] = Counter()
+        self._lengths: Counter[str] = Counter()
 
-    @property
-    def is_full(self) -> bool:
-        return self.text_length >= ROW_GROUP_BYTES or len(self.rows) >= ROW_GROUP_ROWS
-
-    def take(self, outcome: _Outcome) -> None:
-        if outcome.row is not None:
-            self.rows.append(outcome.row)
-            self.kept += 1
-            self.text_length += len(outcome.row["text"])
-            self.tags.update(outcome.row["quality_tags"])
-            self.lengths[str(length_bin(outcome.row["stats_approx_tokens"]))] += 1
-            if outcome.tools:
-                self.tools[outcome.tools[0]] = outcome.tools[1]
-        elif outcome.rejection is not None:
-            self.rejected.append(outcome.rejection)
-            self.codes[outcome.rejection["code"]] += 1
-            if '"unexpected_structure"' in outcome.rejection["evidence"]:
-                self.codes["unexpected"] += 1
-
-    def drain_rows(self) -> pa.Table:
-        table = pa.Table.from_pylist(self.rows, schema=ROW_SCHEMA)
-        self.rows, self.text_length = [], 0
+    def rows_of(self, table: pa.Table) -> pa.Table:
+        """Count this table, and hand it on."""
+        self._rows += table.num_rows
+        tags = pc.value_counts(pc.list_flatten(table["quality_tags"]))
+        self._tags.update({tag["values"]: tag["counts"] for tag in tags.to_pylist()})
+        lengths = pc.value_counts(table["stats_approx_tokens"])
+        for length in lengths.to_pylist():
+            self._lengths[str(length_bin(length["values"]))] += length["counts"]
         return table
 
-    def counters(self) -> dict[str, Any]:
-        codes = {code: n for code, n in sorted(self.codes.items()) if code != "unexpected"}
+    def counters(self, rejected: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        codes = Counter(entry["code"] for entry in rejected)
         return {
-            "rows": self.kept,
-            "rejected": codes,
-            "unexpected": self.codes["unexpected"],
-            "tags": dict(sorted(self.tags.items())),
-            "length_bins": dict(sorted(self.lengths.items())),
+            "rows": self._rows,
+            "rejected": dict(sorted(codes.items())),
+            "unexpected": sum(b'"unexpected_structure"' in entry["evidence"] for entry in rejected),
+            "tags": dict(sorted(self._tags.items())),
+            "length_bins": dict(sorted(self._lengths.items())),
         }
 
 
@@ -188,53 +185,63 @@ def length_bin(tokens: int) -> int:
     return 0 if tokens < 64 else 1 << (tokens.bit_length() - 1)
 
 
-def _outcomes(piece: Piece) -> Iterator[_Outcome]:
+Outcome = Row | dict[str, Any]
+"""A row, or the entry of a rejection."""
+
+
+def _outcomes(piece: Piece) -> Iterator[Outcome]:
     adapt = load_adapter(piece.file.split)
     records = _parquet_outcomes if piece.file.path.endswith(".parquet") else _line_outcomes
     return records(piece, adapt)
 
 
-def _line_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
-    extent = piece.extent
-    for number, offset, line in lines_of(piece.blob, extent):
-        read = functools.partial(parse_record, line)
-        yield _outcome(read, piece, adapt, number, offset, line)
+def _line_outcomes(piece: Piece, adapt: Adapter) -> Iterator[Outcome]:
+    file, keep = piece.file, piece.keep
+
+    def read() -> Row:
+        record, tags = parse_record(line)
+        return row_of(record, tags, file, adapt, number, offset, keep)
+
+    for number, offset, line in lines_of(piece.blob, piece.extent):
+        yield _outcome(read, file, number, offset, line)
 
 
-def _parquet_outcomes(piece: Piece, adapt: Adapter) -> Iterator[_Outcome]:
-    extent, name = piece.extent, f"{piece.file.split.repo}/{piece.file.path}"
-    with open_parquet(piece.blob, name) as file:
+def _parquet_outcomes(piece: Piece, adapt: Adapter) -> Iterator[Outcome]:
+    file, extent, name = piece.file, piece.extent, f"{piece.file.split.repo}/{piece.file.path}"
+
+    def read() -> Row:
+        record, tags = _decoded(dict(zip(columns, values, strict=True)))
+        return row_of(record, tags, file, adapt, number, None, piece.keep)
+
+    with open_parquet(piece.blob, name) as parquet:
         number = extent.first_row
         for group in range(extent.start, extent.end):
             with parquet_errors(name):
-                table = file.read_row_group(group)
+                table = parquet.read_row_group(group)
             columns = {
-                field: _as_bytes(column) for field, column in zip(file.schema_arrow.names, table.columns, strict=True)
+                field: _as_bytes(column)
+                for field, column in zip(parquet.schema_arrow.names, table.columns, strict=True)
             }
             for values in zip(*(column.to_pylist() for column in columns.values()), strict=True):
-                read = functools.partial(_decoded, dict(zip(columns, values, strict=True)))
-                yield _outcome(read, piece, adapt, number, None, None)
+                yield _outcome(read, file, number, None, None)
                 number += 1
 
 
 def _outcome(
-    read: Callable[[], tuple[dict[str, Any], list[str]]],
-    piece: Piece,
-    adapt: Adapter,
-    number: int,
-    offset: int | None,
-    raw: bytes | None,
-) -> _Outcome:
-    file = piece.file
+    read: Callable[[], Row], file: SourceFileRef, number: int, offset: int | None, raw: bytes | None
+) -> Outcome:
+    """The row that `read` makes of a record, or why there is none."""
     try:
-        record, tags = read()
-        row, tools = row_of(record, tags, file, adapt, number, offset, piece.keep)
+        try:
+            return read()
+        except RecursionError:  # rare, and room for it costs the parser a look at every bracket
+            with deep_recursion():
+                return read()
     except Rejected as rejection:
-        return _Outcome(None, _rejection(rejection, file, number, offset, raw))
+        return _rejection(rejection, file, number, offset, raw)
     except STRUCTURE_ERRORS as error:
         odd = {"reason": "unexpected_structure", "error": type(error).__name__, "detail": str(error)[:200]}
-        return _Outcome(None, _rejection(Rejected("unparseable", **odd), file, number, offset, raw))
-    return _Outcome(row, None, (tools[0], (row["source_tools_count"], tools[1])) if tools else None)
+        return _rejection(Rejected("unparseable", **odd), file, number, offset, raw)
 
 
 def _rejection(
@@ -248,7 +255,7 @@ def _rejection(
         "source_row": number,
         "source_offset": offset,
         "code": rejection.code,
-        "evidence": canonical_json({"rule": f"{rejection.code}, version {RULES}", **rejection.evidence}),
+        "evidence": sorted_json({"rule": f"{rejection.code}, version {RULES}", **rejection.evidence}),
         "raw": raw,
     }
 

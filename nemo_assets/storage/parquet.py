@@ -26,15 +26,26 @@ ROW_GROUP_ROWS = 4_000  # fewer than 4,096 rows, so that one page of one row can
 
 
 class PartWriter:
-    """One Parquet file written aside and renamed when closed without an error."""
+    """One Parquet file written aside and renamed when closed without an error.
 
-    def __init__(self, path: Path, schema: pa.Schema, dictionary: Sequence[str] | bool = True) -> None:
+    `dictionary` and `statistics` name the columns that have them. A `passing` file is read here and never uploaded: it
+    is compressed for speed, and not cut by content, which only serves to upload what changed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: pa.Schema,
+        dictionary: Sequence[str] | bool = True,
+        statistics: Sequence[str] | bool = True,
+        passing: bool = False,
+    ) -> None:
         self.path, self.schema, self.rows = path, schema, 0
         with ExitStack() as stack:
             self._sink = _Sink(stack.enter_context(written_aside(path)))
             self._writer = pq.ParquetWriter(
-                self._sink, schema, compression="zstd", compression_level=3, write_page_index=True,
-                use_content_defined_chunking=True, use_dictionary=dictionary,
+                self._sink, schema, compression="zstd", compression_level=1 if passing else 3, write_page_index=True,
+                use_content_defined_chunking=not passing, use_dictionary=dictionary, write_statistics=statistics,
             )  # fmt: skip
             stack.callback(self._close)
             self._opened = stack.pop_all()

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from nemo_assets.records.text_measures import repeat_ratio
 from nemo_assets_tests.building import (
     CHAT_IF,
     LEAN,
@@ -86,18 +85,15 @@ def test_text_of_400000_code_points_is_not_too_long_and_one_more_is():
     assert (longer["stats_char_len"], longer["stats_approx_tokens"]) == (400_001, 100_000)
 
 
-def test_repeated_windows_are_measured_over_all_assistant_bodies():
-    words = "one two three four five six seven eight"
-    assert repeat_ratio([words]) == 0.0  # a single window
-    assert repeat_ratio([words, words]) == pytest.approx(1 - 8 / 9)  # 9 windows in 16 words, 8 of them distinct
-    at_half = f"{words} {words} " + "one two three four five six seven"  # 23 words, 16 windows, 8 distinct
-    assert answered(at_half)["stats_repeat_ratio"] == 0.5
-    assert answered(at_half)["quality_tags"] == []
-    beyond = answered(at_half + " eight")  # 17 windows, 8 distinct
-    assert beyond["stats_repeat_ratio"] == pytest.approx(1 - 8 / 17)
-    assert beyond["quality_tags"] == ["repetitive"]
-    assert answered(words, words)["stats_repeat_ratio"] == pytest.approx(1 / 9)
-    assert answered("eight", words, prompt=words)["stats_repeat_ratio"] == 0.0  # the user's words are not counted
+def test_repeats_are_measured_over_all_assistant_bodies_and_nothing_else():
+    once = " ".join(f"step {n} gives {n * n}," for n in range(200))
+    assert answered(once)["stats_repeat_ratio"] == 0.0
+    assert answered(once, once)["stats_repeat_ratio"] == pytest.approx(0.5, abs=0.02)
+    assert answered(once, prompt=once)["stats_repeat_ratio"] == 0.0  # the user's words are not counted
+    assert answered(once, once)["quality_tags"] == []
+    thrice = answered(once + once, once)
+    assert thrice["stats_repeat_ratio"] == pytest.approx(2 / 3, abs=0.03)
+    assert thrice["quality_tags"] == ["repetitive"]
 
 
 def test_oddities_of_the_line_are_tags_of_the_row():
@@ -296,10 +292,7 @@ def test_every_other_field_of_the_record_is_kept_as_canonical_json():
         + ('"tools": [], "a": {"y": "\u00e9\u2028", "x": [null, true, 123456789012345678901234567890]}}'.encode())
     )
     row = normalize_one(line, MCQ)
-    assert (
-        row["source_meta_json"]
-        == '{"a": {"x": [null, true, 123456789012345678901234567890], "y": "é\u2028"}, "z": 1.5}'
-    )
+    assert row["source_meta_json"] == '{"a":{"x":[null,true,123456789012345678901234567890],"y":"é\u2028"},"z":1.5}'
 
 
 def test_a_row_says_where_its_record_lies():

@@ -134,7 +134,7 @@ def test_an_accuracy_beyond_any_float_is_none():
 def test_metadata_as_text_is_read_and_tagged():
     row = evaluated(json.dumps({"reason_high_no_tool": block(4)}))
     assert row["meta_correctness"] == 0.5
-    assert row["meta_eval_json"] == '{"reason_high_no_tool": {"accuracy": 0.5, "count": 8, "pass": 4}}'
+    assert row["meta_eval_json"] == '{"reason_high_no_tool":{"accuracy":0.5,"count":8,"pass":4}}'
     assert "dialect:metadata_as_text" in row["quality_tags"]
     broken = evaluated('{"reason_high_no_tool": {')
     assert (broken.code, broken.evidence["field"]) == ("unparseable", "metadata")

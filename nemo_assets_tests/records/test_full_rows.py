@@ -167,7 +167,7 @@ MATH_ROW = row(
     meta_pass_k=8,
     meta_correct_count=5,
     meta_eval_best_setting="reason_high_no_tool",
-    meta_eval_json='{"reason_high_no_tool": {"accuracy": 0.625, "count": 8, "pass": 5}}',
+    meta_eval_json='{"reason_high_no_tool":{"accuracy":0.625,"count":8,"pass":5}}',
     meta_expected_answer="42",
     meta_problem_id="problem-1",
     stats_approx_tokens=146,  # 587 characters
@@ -176,10 +176,10 @@ MATH_ROW = row(
     source_license="cc-by-4.0",
     source_data_source="AoPS",
     source_changed_answer_to_majority=False,
-    source_meta_json='{"changed_answer_to_majority": false, "data_source": "AoPS", "expected_answer": "42", '
-    '"license": "cc-by-4.0", "metadata": {"reason_high_no_tool": {"accuracy": 0.625, "count": 8, "pass": 5}}, '
-    '"original_expected_answer": null, "problem": "What is 6 x 7?", "url": null, "used_in": ["nano_v3"], '
-    '"uuid": "problem-1"}',
+    source_meta_json='{"changed_answer_to_majority":false,"data_source":"AoPS","expected_answer":"42","license'
+    '":"cc-by-4.0","metadata":{"reason_high_no_tool":{"accuracy":0.625,"count":8,"pass":5}},"'
+    'original_expected_answer":null,"problem":"What is 6 x 7?","url":null,"used_in":["nano_v3'
+    '"],"uuid":"problem-1"}',
 )
 PROOF_ROW = row(
     "nvidia/Nemotron-Math-Proofs-v1",
@@ -203,9 +203,9 @@ PROOF_ROW = row(
     source_license="cc-by-4.0",
     source_used_in=[],
     source_data_source="aops",
-    source_meta_json='{"formal_statement": "theorem problem_7 : 1 = 1 := by sorry", "lean_header": "import Mathlib", '
-    '"license": "cc-by-4.0", "problem": "Prove that one is one.", "source": "aops", "url": null, "used_in": [], '
-    '"uuid": "proof-1"}',
+    source_meta_json='{"formal_statement":"theorem problem_7 : 1 = 1 := by sorry","lean_header":"import Mathli'
+    'b","license":"cc-by-4.0","problem":"Prove that one is one.","source":"aops","url":null,"'
+    'used_in":[],"uuid":"proof-1"}',
 )
 SCIENCE_ROW = row(
     "nvidia/Nemotron-Science-v1",
@@ -225,7 +225,7 @@ SCIENCE_ROW = row(
     stats_messages=4,  # no developer message: neither instructions nor tools
     source_uuid="science-1",
     source_license="cc-by-4.0",
-    source_meta_json='{"license": "cc-by-4.0", "used_in": ["nano_v3"], "uuid": "science-1"}',
+    source_meta_json='{"license":"cc-by-4.0","used_in":["nano_v3"],"uuid":"science-1"}',
 )
 AGENTIC_ROW = row(
     "nvidia/Nemotron-Agentic-v1",
@@ -251,7 +251,7 @@ AGENTIC_ROW = row(
     source_license="cc-by-4.0",
     source_tools_id=sha1(TOOLS_JSON),
     source_tools_count=1,
-    source_meta_json='{"license": "cc-by-4.0", "used_in": ["nano_v3"], "uuid": "agentic-1"}',
+    source_meta_json='{"license":"cc-by-4.0","used_in":["nano_v3"],"uuid":"agentic-1"}',
 )
 CHAT_ROW = row(
     "nvidia/Nemotron-Instruction-Following-Chat-v1",
@@ -269,8 +269,8 @@ CHAT_ROW = row(
     stats_messages=4,
     source_uuid="chat-1",
     source_license="odc-by-1.0",
-    source_meta_json='{"capability_target": "chat", "license": "odc-by-1.0", "reasoning": "off", '
-    '"used_in": ["nano_v3"], "uuid": "chat-1"}',
+    source_meta_json='{"capability_target":"chat","license":"odc-by-1.0","reasoning":"off","used_in":["nano_v3'
+    '"],"uuid":"chat-1"}',
 )
 RENDERED_ROW = row(
     "radna0/nemotron-math-v2-harmony-tools",

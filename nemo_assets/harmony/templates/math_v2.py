@@ -8,7 +8,6 @@ from nemo_assets.harmony.conversation import (
     UNNAMED_TOOL,
     Conversation,
     Turn,
-    canonical_json,
     interpreter_code,
 )
 from nemo_assets.harmony.messages import Message
@@ -19,34 +18,29 @@ _DEVELOPER = Message(
     "# Instructions\n\nYou will solve the problem and return the final answer in \\boxed{}. "
     "Do not guess the answer, unless specifically given permission to.",
 )
-_SYSTEM = {effort: Message("system", system_content(effort)) for effort in ("low", "medium", "high")}
+_PROLOGUE = {effort: (Message("system", system_content(effort)), _DEVELOPER) for effort in ("low", "medium", "high")}
 
 
-def _to_messages(conversation: Conversation) -> list[Message]:
+def _prologue(conversation: Conversation) -> tuple[tuple[Message, ...], int]:
+    return _PROLOGUE[conversation.effort], 0
+
+
+def _message_of(turn: Turn) -> Message | None:
     """The dialect of the published rendering of Math-v2: calls on the analysis channel, tool results without recipient.
 
-    A system turn, which Math-v2 does not have, stays a plain system message where it stands.
+    A system turn, which Math-v2 does not have, stays a plain system message where it stands; content beside a call has
+    no place.
     """
-    messages = [_SYSTEM[conversation.effort], _DEVELOPER]
-    for turn in conversation.turns:
-        if turn.role == "assistant":
-            if turn.tool is not None:
-                messages.append(_call(turn, turn.tool))
-            elif turn.channel != "commentary":
-                messages.append(Message("assistant", turn.body, turn.channel))
-        elif turn.role == "tool":
-            author = UNNAMED_TOOL if turn.tool is None else turn.tool
-            messages.append(Message("tool", turn.body, "commentary", name=author))
-        elif turn.role == "user" or turn.body.strip():
-            messages.append(Message(turn.role, turn.body))
-    return messages
+    role, body, channel, tool, _ = turn
+    if role == "assistant" and tool is not None:
+        code = interpreter_code(turn)
+        recipient = "python" if tool in PYTHON_TOOLS else tool
+        return Message("assistant", body if code is None else code, "analysis", recipient)
+    if role == "assistant":
+        return None if channel == "commentary" else Message("assistant", body, channel)
+    if role == "tool":
+        return Message("tool", body, "commentary", name=UNNAMED_TOOL if tool is None else tool)
+    return Message(role, body) if role == "user" or body.strip() else None
 
 
-def _call(turn: Turn, tool: str) -> Message:
-    if tool not in PYTHON_TOOLS:
-        return Message("assistant", canonical_json(turn.arguments), "analysis", tool)
-    code = interpreter_code(turn)
-    return Message("assistant", canonical_json(turn.arguments) if code is None else code, "analysis", "python")
-
-
-TEMPLATE = Template("math-v2", "dialect", _to_messages, drops_content_beside_calls=True)
+TEMPLATE = Template("math-v2", "dialect", _prologue, _message_of, drops_content_beside_calls=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nemo_assets.harmony.contents import IDENTITY, KNOWLEDGE_CUTOFF
-from nemo_assets.harmony.conversation import Conversation
+from nemo_assets.harmony.conversation import Conversation, Turn
 from nemo_assets.harmony.messages import Message
 from nemo_assets.harmony.template import Template
 
@@ -19,10 +19,13 @@ _PROMPT = (
 )
 
 
-def _to_messages(conversation: Conversation) -> list[Message]:
+def _prologue(_: Conversation) -> tuple[tuple[Message, ...], int]:
+    return _PROMPT, 0
+
+
+def _message_of(turn: Turn) -> Message | None:
     """A problem as the user's message and its Lean statement as the only answer; source system turns have no place."""
-    turns = [Message(turn.role, turn.body, turn.channel) for turn in conversation.turns if turn.role != "system"]
-    return [*_PROMPT, *turns]
+    return None if turn.role == "system" else Message(turn.role, turn.body, turn.channel)
 
 
-TEMPLATE = Template("proofs-statement", "training", _to_messages)
+TEMPLATE = Template("proofs-statement", "training", _prologue, _message_of)
