@@ -5,6 +5,7 @@ Everything other rooms use is named here.
 
 from nemo_assets.harmony.contents import developer_content, system_content
 from nemo_assets.harmony.conversation import PYTHON_TOOLS, Conversation, Role, Turn, call, canonical_json, turn_of
+from nemo_assets.harmony.encode import Encoded, encode_conversation
 from nemo_assets.harmony.identity import content_sha1, sha1_text_id, turns_of_parsed
 from nemo_assets.harmony.injection import Injection, injection_in, injection_in_conversation
 from nemo_assets.harmony.mask import TokenMask, token_mask
@@ -12,7 +13,6 @@ from nemo_assets.harmony.messages import HarmonyError, Message
 from nemo_assets.harmony.official import History, render
 from nemo_assets.harmony.parse import Header, ParsedMessage, parse, parse_harmony, parse_header
 from nemo_assets.harmony.quality import TextCheck, check_text
-from nemo_assets.harmony.encode import Encoded, encode_conversation
 from nemo_assets.harmony.render import Closing, Rendered, RenderedMessage, render_messages
 from nemo_assets.harmony.spans import LossMode, PlacedMessage, loss_spans, loss_spans_of_text, mask_sha1
 from nemo_assets.harmony.special_tokens import (

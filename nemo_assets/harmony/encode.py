@@ -87,14 +87,14 @@ def _encode(conversation: Conversation, template: Template) -> Encoded:
             continue
         if search_utf8(data) is not None:
             raise Rejected("special_token_in_content")
-        role, channel, recipient, opening, length, terminator = frame
+        author, channel, recipient, opening, length, terminator = frame
         begin = position + length
         end = begin + len(body)
-        placed.append(placed_message((role, channel, recipient, position, begin, end, end + len(terminator))))
+        placed.append(placed_message((author, channel, recipient, position, begin, end, end + len(terminator))))
         position = end + len(terminator)
         pieces += (opening, data, terminator)
         size += length
-        if role == "assistant":
+        if author == "assistant":
             spoken.append((size, size + len(data)))
         size += len(data) + len(terminator)
     if placed:

@@ -40,7 +40,9 @@ def evaluation_columns(block: Mapping[str, Any] | None, own_condition: str | Non
     if not block:
         return dict(NO_EVALUATION)
     accuracy: dict[str, float] = {}
-    setting, of_best, of_own = None, (None, None), (None, None)
+    setting: str | None = None
+    of_best: tuple[int | None, int | None] = (None, None)
+    of_own = of_best
     passed = count = 0
     for name, result in block.items():
         if type(result) is not dict:

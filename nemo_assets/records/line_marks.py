@@ -5,8 +5,9 @@ Belongs here: cheap signs that a rare thing may be there. Whether it is there, `
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
+
+from nemo_assets.records.compiled import compiled
 
 LONG_DIGITS = 1
 """Somewhere 19 digits stand in a row, as they do in every integer that 64 bits cannot hold."""
@@ -15,13 +16,13 @@ ESCAPED_NUL = 2
 """Somewhere a `\\u` is followed by four characters that begin and end with 0, as in the escape of NUL."""
 
 
-@nb.njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
+@compiled
 def line_marks(line: bytes) -> int:
     """The signs found in a line, as a sum of LONG_DIGITS and ESCAPED_NUL; 0 says that neither thing can be there."""
     return _long_digits(line) + _escaped_nul(line)
 
 
-@nb.njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
+@compiled
 def _long_digits(line: bytes) -> int:
     # A byte is a digit if its high half is 3 and stays so when 6 is added; eight bytes are tested as one word. A run of
     # 15 fills at least one word, so only lines with a filled one are looked at byte by byte.
@@ -40,7 +41,7 @@ def _long_digits(line: bytes) -> int:
     return 0
 
 
-@nb.njit(nogil=True, cache=True, boundscheck=False)  # type: ignore[untyped-decorator]
+@compiled
 def _escaped_nul(line: bytes) -> int:
     places = len(line) - 5
     if places <= 0:

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numba as nb
 import numpy as np
 from llvmlite import ir
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from nemo_assets.records.compiled import compiled
 
 WINDOW = 32  # bytes that must be equal to count as repeated: a phrase of about six words
 GAP = 64  # bytes without an anchor after which the next place is taken as one
@@ -27,11 +29,8 @@ _ANCHOR_BELOW = _U16(1 << 11)  # of 1 << 16: one place in 32
 _MIX = (_U64(0x9E3779B97F4A7C15), _U64(0xC2B2AE3D27D4EB4F))  # odd constants of xxHash, which spread the bits of a word
 _ROW_BITS = _U64(44)  # of a table entry the upper 20 bits name the row, the lower 44 the window
 
-_compiled: Any = nb.njit(nogil=True, cache=True, boundscheck=False)
 
-
-@intrinsic
-def _word_at(_typing: Any, address: Any) -> Any:
+def _load_word(_typing: Any, _address: Any) -> Any:
     """The eight bytes at any address as one word; an array can only be read as words from a multiple of eight on."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -39,7 +38,10 @@ def _word_at(_typing: Any, address: Any) -> Any:
         word.align = 1
         return word
 
-    return nb.types.uint64(nb.types.uint64), generate
+    return types.uint64(types.uint64), generate
+
+
+_word_at: Any = intrinsic(_load_word)
 
 
 SLACK = 8
@@ -69,7 +71,7 @@ def repeat_ratio(texts: Sequence[bytes]) -> float:
     return float(repeat_ratios(data, spans, np.array([0, len(texts)]))[0])
 
 
-@_compiled
+@compiled
 def _measure(data: Any, spans: Any, rows: Any, places: Any, table: Any, anchors: Any, ratios: Any) -> None:
     for row in range(len(ratios)):
         size = 64
@@ -87,7 +89,7 @@ def _measure(data: Any, spans: Any, rows: Any, places: Any, table: Any, anchors:
             ratios[row] = repeated / places[row]
 
 
-@_compiled
+@compiled
 def _find_anchors(text: Any, anchors: Any) -> None:
     """Mark the places that are anchors. Shifted views instead of an index: this way the compiler uses vectors."""
     second, third, fourth = text[1:], text[2:], text[3:]
@@ -97,7 +99,7 @@ def _find_anchors(text: Any, anchors: Any) -> None:
         anchors[place] = np.uint8(_U16(mixed) < _ANCHOR_BELOW)
 
 
-@_compiled
+@compiled
 def _repeated_bytes(text: Any, places: int, anchors: Any, table: Any, row: Any) -> int:
     """Bytes that repeated windows speak for. Eight marks are read as one word, as few of them are set."""
     repeated, previous = 0, 0
@@ -117,7 +119,7 @@ def _repeated_bytes(text: Any, places: int, anchors: Any, table: Any, row: Any) 
     return repeated
 
 
-@_compiled
+@compiled
 def _stood_before(text: Any, place: int, table: Any, row: Any) -> bool:
     """Whether the window at `place` is in the table; it is from now on. Entries of earlier rows count as empty."""
     address = _U64(text.ctypes.data + place)

@@ -57,8 +57,9 @@ _NOT_META = frozenset({"messages", "tools", "text"})
 class Row(NamedTuple):
     """One canonical row on its way to a row group.
 
-    `text` is UTF-8, `values` are all else that differs from row to row, in the order of ROW_VALUES. `bodies` are the byte ranges of `text`
-    that the assistant wrote: the share of repeats is measured over them when the row group is written.
+    `text` is UTF-8, `values` are all else that differs from row to row, in the order of ROW_VALUES. `bodies` are the
+    byte ranges of `text` that the assistant wrote: the share of repeats is measured over them when the row group is
+    written.
     """
 
     text: bytes
@@ -159,7 +160,7 @@ def row_of(
         "source_data_source": _optional_text(record.get("data_source", record.get("source"))),
         "source_changed_answer_to_majority": _optional_bool(record.get("changed_answer_to_majority")),
         "source_tools_id": tools.id if tools else None,
-        "source_tools_count": tools.count if tools else 0,
+        "source_tools_count": tools.size if tools else 0,
         "source_meta_json": meta,
         "source_row": number,
         "source_offset": offset,

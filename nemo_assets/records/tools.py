@@ -12,10 +12,10 @@ from nemo_assets.harmony import canonical_json
 
 
 class ToolsEntry(NamedTuple):
-    """A list of tools: `id` is the sha1, hex, of its canonical `json`; `count` says how many there are."""
+    """A list of tools: `id` is the sha1, hex, of its canonical `json`; `size` says how many there are."""
 
     id: str
-    count: int
+    size: int
     json: str
 
 

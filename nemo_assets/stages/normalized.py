@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nemo_assets.catalog import Split
+from nemo_assets.disk import write_durably
 from nemo_assets.errors import ConservationError, Rejected
-from nemo_assets.records.adapters import Adapter, load_adapter
+from nemo_assets.records.adapters import load_adapter
+from nemo_assets.records.census import Census
 from nemo_assets.records.parsing import deep_recursion, long_integers, parse_record
 from nemo_assets.records.recipe import code_digest, normalize_recipe
 from nemo_assets.records.row_groups import RowGroup
@@ -34,10 +36,14 @@ from nemo_assets.records.schema import (
 )
 from nemo_assets.records.sorted_json import sorted_json
 from nemo_assets.records.tools import ToolsEntry
+from nemo_assets.stages import units as units_module
 from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
 from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import PartWriter, open_parquet, parquet_errors, write_part
+
+CENSUS = "census"
+"""The table of what the records of a unit look like, from which `inventory` is made."""
 
 RULES = 1  # version of the drop rules, named in the evidence; raise when a code changes its meaning
 
@@ -76,18 +82,20 @@ def normalize(
     if current is not None:
         return current
     files = raw.details["files"]
-    extents = plan_extents([(f"{split.repo}/{file['path']}", store.root / file["blob"]) for file in files], unit_bytes)
     with store.staging(Stage.NORMALIZED, split.key, basis) as staging:
+        paths = [(f"{split.repo}/{file['path']}", store.root / file["blob"]) for file in files]
+        extents = plan_extents(paths, unit_bytes, workers)
         refs = [SourceFileRef(split, file["path"], file["content_id"], file["revision"]) for file in files]
         pieces = [
-            Piece(n, extents[n], refs[extents[n].file], store.root / files[extents[n].file]["blob"], staging, keep)
+            Piece(n, extents[n], refs[extents[n].file], paths[extents[n].file][1], staging, keep)
             for n in staging.missing(range(len(extents)))
         ]
         label = f"normalized {split.key}"
         for unit in run_units(normalize_unit, pieces, workers, label, lambda piece: piece.extent.records, "records"):
             staging.add(unit)
         counters = _counters(staging, extents, [file["path"] for file in files])
-        return staging.commit(counters=counters, details={"repo": split.repo, "files": [f["path"] for f in files]})
+        details = {"repo": split.repo, "files": [file["path"] for file in files]}
+        return staging.commit(counters=counters, details=details, aside=[CENSUS])
 
 
 def normalize_basis(
@@ -96,22 +104,23 @@ def normalize_basis(
     """The raw bytes, where they were first seen, the recipe of the split and the cut into units."""
     revisions = digest([file["revision"] for file in raw.details["files"]])
     settings = {"recipe": normalize_recipe(split), "revisions": revisions, "unit_bytes": str(unit_bytes)}
-    settings["code"] = code_digest(Path(__file__))
+    settings["code"] = digest([code_digest(Path(module)) for module in (__file__, units_module.__file__)])
     if keep:
         settings["keep"] = ",".join(sorted(keep))
     return Basis({"raw": raw.data_version}, settings)
 
 
 def normalize_unit(piece: Piece) -> Unit:
-    """Do one unit: write its rows, rejections and tools, and count them."""
+    """Do one unit: write its rows, rejections, tools and census, count them, and record that it is done."""
     target, part = piece.staging.target, piece.staging.part
-    rows_path, rejected_path, tools_path = (target(name, piece.number) for name in ("rows", "rejected", "tools"))
-    group, counted = RowGroup(piece.file), _Counted()
+    rows_path, rejected_path, tools_path = (target(table, piece.number) for table in ("rows", "rejected", "tools"))
+    census_path = target(CENSUS, piece.number, "json")
+    group, counted, census = RowGroup(piece.file), _Counted(), Census()
     rejected: list[dict[str, Any]] = []
     tools: dict[str, ToolsEntry] = {}
     writer = PartWriter(rows_path, ROW_SCHEMA, DICTIONARY_COLUMNS, STATISTICS_COLUMNS, passing=True)
     with writer, long_integers(), without_cycle_search():
-        for outcome in _outcomes(piece):
+        for outcome in _outcomes(piece, census):
             if not isinstance(outcome, Row):
                 rejected.append(outcome)
                 continue
@@ -123,12 +132,16 @@ def normalize_unit(piece: Piece) -> Unit:
         writer.write(counted.rows_of(group.drain()))
     write_part(rejected_path, pa.Table.from_pylist(rejected, schema=REJECTED_SCHEMA))
     write_part(tools_path, _tools_table(tools))
+    write_durably(census_path, census.dump())
     parts = (
         part("rows", rows_path, writer.rows),
         part("rejected", rejected_path, len(rejected)),
         part("tools", tools_path, len(tools)),
+        part(CENSUS, census_path, 0),
     )
-    return Unit(piece.number, parts, counted.counters(rejected))
+    unit = Unit(piece.number, parts, counted.counters(rejected))
+    piece.staging.record(unit)
+    return unit
 
 
 @contextmanager
@@ -145,7 +158,7 @@ def without_cycle_search() -> Iterator[None]:
 
 def _tools_table(tools: Mapping[str, ToolsEntry]) -> pa.Table:
     entries = [
-        {"source_tools_id": entry.id, "tools_count": entry.count, "tools_json": entry.json}
+        {"source_tools_id": entry.id, "tools_count": entry.size, "tools_json": entry.json}
         for _, entry in sorted(tools.items())
     ]
     return pa.Table.from_pylist(entries, schema=TOOLS_SCHEMA)
@@ -185,63 +198,71 @@ def length_bin(tokens: int) -> int:
     return 0 if tokens < 64 else 1 << (tokens.bit_length() - 1)
 
 
+Result = TypeVar("Result")
 Outcome = Row | dict[str, Any]
 """A row, or the entry of a rejection."""
 
 
-def _outcomes(piece: Piece) -> Iterator[Outcome]:
+def _outcomes(piece: Piece, census: Census) -> Iterator[Outcome]:
+    """What becomes of every record of a piece, in order; those that parse are counted in `census`."""
     adapt = load_adapter(piece.file.split)
-    records = _parquet_outcomes if piece.file.path.endswith(".parquet") else _line_outcomes
-    return records(piece, adapt)
+    records = _parquet_records if piece.file.path.endswith(".parquet") else _line_records
+    for number, offset, raw, parse, source in records(piece):
+        try:
+            record, tags = _with_room(parse, source)
+            census.add(record)
+            yield _with_room(row_of, record, tags, piece.file, adapt, number, offset, piece.keep)
+        except Rejected as rejection:
+            yield _rejection(rejection, piece.file, number, offset, raw)
+        except STRUCTURE_ERRORS as error:
+            odd = {"reason": "unexpected_structure", "error": type(error).__name__, "detail": str(error)[:200]}
+            yield _rejection(Rejected("unparseable", **odd), piece.file, number, offset, raw)
 
 
-def _line_outcomes(piece: Piece, adapt: Adapter) -> Iterator[Outcome]:
-    file, keep = piece.file, piece.keep
+def _with_room(work: Callable[..., Result], *arguments: Any) -> Result:
+    """The result of `work`, once more with room for deep records where it needs it.
 
-    def read() -> Row:
-        record, tags = parse_record(line)
-        return row_of(record, tags, file, adapt, number, offset, keep)
+    Such records are rare, and in that room the parser has to look at every bracket of every line.
+    """
+    try:
+        return work(*arguments)
+    except RecursionError:
+        with deep_recursion():
+            return work(*arguments)
 
+
+Parsed = tuple[dict[str, Any], list[str]]
+"""A record, and the tags of what was odd about it."""
+
+
+class _Record(NamedTuple):
+    """A record before it is read: `parse(source)` reads it, `raw` are its bytes where a rejection is to keep them."""
+
+    number: int
+    offset: int | None
+    raw: bytes | None
+    parse: Callable[[Any], Parsed]
+    source: Any
+
+
+def _line_records(piece: Piece) -> Iterator[_Record]:
     for number, offset, line in lines_of(piece.blob, piece.extent):
-        yield _outcome(read, file, number, offset, line)
+        yield _Record(number, offset, line, parse_record, line)
 
 
-def _parquet_outcomes(piece: Piece, adapt: Adapter) -> Iterator[Outcome]:
-    file, extent, name = piece.file, piece.extent, f"{piece.file.split.repo}/{piece.file.path}"
-
-    def read() -> Row:
-        record, tags = _decoded(dict(zip(columns, values, strict=True)))
-        return row_of(record, tags, file, adapt, number, None, piece.keep)
-
-    with open_parquet(piece.blob, name) as parquet:
+def _parquet_records(piece: Piece) -> Iterator[_Record]:
+    extent, name = piece.extent, f"{piece.file.split.repo}/{piece.file.path}"
+    with open_parquet(piece.blob, name) as file:
         number = extent.first_row
         for group in range(extent.start, extent.end):
             with parquet_errors(name):
-                table = parquet.read_row_group(group)
+                table = file.read_row_group(group)
             columns = {
-                field: _as_bytes(column)
-                for field, column in zip(parquet.schema_arrow.names, table.columns, strict=True)
+                field: _as_bytes(column) for field, column in zip(file.schema_arrow.names, table.columns, strict=True)
             }
             for values in zip(*(column.to_pylist() for column in columns.values()), strict=True):
-                yield _outcome(read, file, number, None, None)
+                yield _Record(number, None, None, _decoded, dict(zip(columns, values, strict=True)))
                 number += 1
-
-
-def _outcome(
-    read: Callable[[], Row], file: SourceFileRef, number: int, offset: int | None, raw: bytes | None
-) -> Outcome:
-    """The row that `read` makes of a record, or why there is none."""
-    try:
-        try:
-            return read()
-        except RecursionError:  # rare, and room for it costs the parser a look at every bracket
-            with deep_recursion():
-                return read()
-    except Rejected as rejection:
-        return _rejection(rejection, file, number, offset, raw)
-    except STRUCTURE_ERRORS as error:
-        odd = {"reason": "unexpected_structure", "error": type(error).__name__, "detail": str(error)[:200]}
-        return _rejection(Rejected("unparseable", **odd), file, number, offset, raw)
 
 
 def _rejection(

@@ -19,7 +19,7 @@ def adapt(record: Mapping[str, Any], split: Split) -> Draft:
     tags: list[str] = []
     turns = turns_of(record.get("messages"), tags)
     tools = record.get("tools")
-    with_tool = (isinstance(tools, list) and bool(tools)) or any([turn.tool for turn in turns])
+    with_tool = (isinstance(tools, list) and bool(tools)) or any(turn.tool for turn in turns)
     own_condition = f"reason_{split.entry.effort}_{'with_tool' if with_tool else 'no_tool'}"
     answer = record.get("expected_answer")
     columns = {
