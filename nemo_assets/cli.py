@@ -153,34 +153,40 @@ def status(json_output: Json = False) -> None:
 
 @app.command()
 def inventory(json_output: Json = False) -> None:
-    """Take stock of the raw files that are here: columns, types as found, null rates, nested paths."""
+    """Take stock of the records that are normalized: columns, types as found, null rates, nested paths, examples."""
     from nemo_assets.stages.inventory import take_inventory
     from nemo_assets.stages.metadata_coverage import measure_coverage
 
     settings = _settings()
-    manifest = take_inventory(settings.catalog, settings.store, settings.workers)
+    manifest = take_inventory(settings.catalog, settings.store)
     path = settings.store.path(manifest.parts[0])
     if json_output:
         out.file.write(path.read_text())
         return
     found: dict[str, Any] = json.loads(path.read_text())
     rows = [
-        (repo, split, f"{entry['records']:,}", len(entry["columns"]), _mixed(entry))
+        (
+            repo,
+            split,
+            f"{entry['records']:,}",
+            f"{sum(entry['rejected'].values()):,}",
+            len(entry["columns"]),
+            _mixed(entry),
+        )
         for repo, splits in found.items()
         for split, entry in splits.items()
     ]
     out.print(
         table(
             "Inventory",
-            ("source", "split", "records", "columns", "columns of mixed types"),
+            ("source", "split", "records", "rejected", "columns", "columns of mixed types"),
             rows,
-            right=("records", "columns"),
+            right=("records", "rejected", "columns"),
         )
     )
     out.print(f"All of it: {path}", soft_wrap=True)
-    if any(settings.store.manifests(Stage.NORMALIZED)):
-        coverage = measure_coverage(settings.catalog, settings.store)
-        out.print(f"Metadata coverage: {settings.store.path(coverage.parts[0])}", soft_wrap=True)
+    coverage = measure_coverage(settings.catalog, settings.store)
+    out.print(f"Metadata coverage: {settings.store.path(coverage.parts[0])}", soft_wrap=True)
 
 
 def _mixed(entry: dict[str, Any]) -> str:

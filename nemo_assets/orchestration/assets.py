@@ -135,13 +135,13 @@ def scored(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.
 
 
 @chain_asset(
-    deps=["raw"], group="reports", columns=columns.INVENTORY_COLUMNS, per="project", kinds=["json"],
-    automation=on_data_change(optional=["raw"]), code_version=code_digest(Path(inventory_stage.__file__)),
+    deps=["normalized"], group="reports", columns=columns.INVENTORY_COLUMNS, per="project", kinds=["json"],
+    automation=on_data_change(optional=["normalized"]), code_version=code_digest(Path(inventory_stage.__file__)),
 )  # fmt: skip
 def inventory(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
-    """Columns, types, null rates and defects of the raw files of every split that is here."""
+    """Columns, types, null rates, examples and defects of the records of every split that is normalized."""
     here = settings.load()
-    return materialized(inventory_stage.take_inventory(here.catalog, here.store, here.workers), here)
+    return materialized(inventory_stage.take_inventory(here.catalog, here.store), here)
 
 
 @chain_asset(

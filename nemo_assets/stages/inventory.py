@@ -1,220 +1,182 @@
-"""What the sources look like: columns, types, null rates and defects of every split that is here, in one report.
+"""What the sources look like: columns, types, null rates, examples and defects of every split, in one report.
 
-Belongs here: reading the raw files, keeping the census of each split, putting the report together. Does not: how values
-are counted (`records.census`), what becomes of a record (`normalized`, `ledger`).
+Belongs here: putting together what `normalized` counted while it read the records, and the report. Does not: reading
+sources, how values are counted (`records.census`), what becomes of a record (`normalized`, `ledger`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyarrow as pa
+import polars as pl
 
 from nemo_assets.catalog import Catalog
 from nemo_assets.disk import write_durably
-from nemo_assets.errors import ConservationError, Rejected, UserError
+from nemo_assets.errors import ConservationError, UserError
+from nemo_assets.progress import track
 from nemo_assets.records import census as census_module
-from nemo_assets.records import parsing as parsing_module
-from nemo_assets.records.census import Census, mixed_paths
-from nemo_assets.records.parsing import deep_recursion, parse_record
+from nemo_assets.records.census import Census, load_census, mixed_paths
 from nemo_assets.records.recipe import code_digest
-from nemo_assets.stages.normalized import lines_of
-from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
+from nemo_assets.records.schema import REJECTED_SCHEMA
 from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
-from nemo_assets.storage.manifest import digest
-from nemo_assets.storage.parquet import open_parquet
+from nemo_assets.storage.manifest import content_version, digest
+from nemo_assets.storage.parquet import scan
 
 PARTITION = "all"
 MIXED_SHOWN = 12  # paths of mixed type a split in the table of the manifest; the report has all
 
-_INVALID = object()  # a Parquet string that is no UTF-8
+# Rejected before there was an object to count, and what of the evidence tells such rejections apart.
+_NO_OBJECT = {"unparseable": "reason", "not_an_object": "type"}
 
 
-@dataclass(frozen=True)
-class Piece:
-    """One extent of one file, to be counted by any process."""
+def take_inventory(catalog: Catalog, store: Store) -> Manifest:
+    """Write `inventory.json` over the splits that are normalized: repo, then split, then what it holds.
 
-    extent: Extent
-    path: str
-    blob: Path
-
-
-@dataclass
-class Counted:
-    """Records of one or more extents: objects in `census`, others by reason or JSON type."""
-
-    census: Census = field(default_factory=Census)
-    unparseable: Counter[str] = field(default_factory=Counter)
-    not_an_object: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def records(self) -> int:
-        return self.census.objects + self.unparseable.total() + self.not_an_object.total()
-
-    def merge(self, other: Counted) -> None:
-        self.census.merge(other.census)
-        self.unparseable.update(other.unparseable)
-        self.not_an_object.update(other.not_an_object)
-
-
-def take_inventory(catalog: Catalog, store: Store, workers: int = 1) -> Manifest:
-    """Write `inventory.json` over the raw files of the splits that exist: repo, then split, then what it holds.
-
-    The census of a split is kept by content, so only splits with new raw data are read. Output bytes do not depend on
-    `workers`.
+    Nothing of the sources is read again: `normalized` has counted every record on its way.
 
     Raises:
-        UserError: no split has raw files yet, or a file of one is gone or unreadable.
-        ConservationError: records counted differ from records in the files; nothing is made current.
+        UserError: no split is normalized yet, or its counts are gone.
+        ConservationError: the records of a split are not those counted; nothing is made current.
     """
-    raws = {key: raw for key in catalog.splits if (raw := store.find(Stage.RAW, key))}
-    if not raws:
-        raise UserError("inventory: no split has raw files yet. Materialise raw of at least one split first.")
-    basis = inventory_basis(catalog, raws)
+    splits = {key: made for key in catalog.splits if (made := store.find(Stage.NORMALIZED, key))}
+    if not splits:
+        raise UserError("inventory: no split is normalized yet. Materialise normalized of at least one split first.")
+    basis = inventory_basis(catalog, store, splits)
     current = store.find_current(Stage.INVENTORY, PARTITION, basis)
     if current is not None:
         return current
     with store.staging(Stage.INVENTORY, PARTITION, basis) as staging:
-        censuses = {key: _kept_census(raw, store, basis.settings["code"], workers) for key, raw in raws.items()}
+        with track("inventory", len(splits), "splits") as meter:
+            found = {}
+            for key, normalized in splits.items():
+                found[key] = inventory_of_split(normalized, store)
+                meter.advance(1)
         path = staging.directory / "inventory.json"
-        report = msgspec.json.encode(_report(catalog, censuses), order="sorted")
+        report = msgspec.json.encode(_report(catalog, found), order="sorted")
         write_durably(path, msgspec.json.format(report, indent=1))
         staging.add(Unit(0, (staging.part("inventory", path, 0),)))
-        table = [_summary(key, census) for key, census in censuses.items()]
-        return staging.commit(counters=_counters(censuses), details={"splits": table})
+        table = [_summary(key, split) for key, split in found.items()]
+        return staging.commit(counters=_counters(found), details={"splits": table})
 
 
-def inventory_basis(catalog: Catalog, raws: Mapping[str, Manifest]) -> Basis:
-    """The raw bytes of each split, the repos they are reported under, and the code that counts."""
-    modules = (__file__, census_module.__file__, parsing_module.__file__)
-    code = digest([code_digest(Path(module)) for module in modules])
-    repos = digest([(key, catalog.splits[key].repo) for key in raws])
-    return Basis({key: raw.data_version for key, raw in raws.items()}, {"code": code, "repos": repos})
+def inventory_basis(catalog: Catalog, store: Store, splits: Mapping[str, Manifest]) -> Basis:
+    """What was counted of each split, the repos they are reported under, and the code that tells it."""
+    code = digest([code_digest(Path(module)) for module in (__file__, census_module.__file__)])
+    repos = digest([(key, catalog.splits[key].repo) for key in splits])
+    return Basis(
+        {key: _counted(normalized, store) for key, normalized in splits.items()}, {"code": code, "repos": repos}
+    )
 
 
-def census_of_split(raw: Manifest, store: Store, workers: int = 1, unit_bytes: int = UNIT_BYTES) -> dict[str, Any]:
-    """Records, objects, what is neither, files and columns of one split, in JSON types. Reads every file of it.
+def inventory_of_split(normalized: Manifest, store: Store) -> dict[str, Any]:
+    """Records, objects, rejections, files and columns of one split, in JSON types.
 
     Raises:
-        UserError: a file is gone or cannot be read as what its name says.
-        ConservationError: records counted differ from records in the files.
+        UserError: the counts are gone or were made by an earlier version.
+        ConservationError: objects and records that are none do not add up to the records read.
     """
-    files = [(file["path"], store.root / file["blob"]) for file in raw.details["files"]]
-    for path, blob in files:
-        if not blob.is_file():
-            raise UserError(f"{raw.partition}: {path} is gone from {blob}. Materialise raw of {raw.partition} again.")
-    pieces = [Piece(extent, *files[extent.file]) for extent in plan_extents(files, unit_bytes)]
-    total, records, label = Counted(), Counter({path: 0 for path, _ in files}), f"inventory {raw.partition}"
-    counts = run_units(_count_piece, pieces, workers, label, lambda piece: piece.extent.records, "records")
-    for piece, counted in zip(pieces, counts, strict=True):
-        total.merge(counted)
-        records[piece.path] += piece.extent.records
-    if total.records != records.total():
-        raise ConservationError(
-            f"{raw.partition}: the files hold {records.total()} records, {total.records} were counted. "
-            "This is a defect of nemo_assets; nothing was made current."
-        )
+    counters = normalized.counters
+    census = _census(normalized, store)
+    told = {code: _told_apart(normalized, store, code, name) for code, name in _NO_OBJECT.items()}
+    _require_conservation(normalized, census, told)
+    sizes = _sizes(normalized, store)
     return {
-        "records": total.records,
-        "objects": total.census.objects,
-        "unparseable": dict(sorted(total.unparseable.items())),
-        "not_an_object": dict(sorted(total.not_an_object.items())),
-        "files": [{"path": path, "records": records[path], "bytes": blob.stat().st_size} for path, blob in files],
-        "columns": total.census.columns(),
+        "records": counters["records"],
+        "objects": census.objects,
+        "rejected": counters["rejected"],
+        **told,
+        "files": [
+            {"path": path, "records": file["records"], "bytes": sizes.get(path)}
+            for path, file in counters["files"].items()
+        ],
+        "columns": census.columns(),
     }
 
 
-def _kept_census(raw: Manifest, store: Store, code: str, workers: int) -> dict[str, Any]:
-    """The census of a split, taken now unless an earlier inventory has counted the same bytes with the same code."""
-    path = store.root / Stage.INVENTORY / "census" / f"{raw.data_version}-{code}.json"
-    if path.exists():
-        kept: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-        return kept
-    census = census_of_split(raw, store, workers)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(path, msgspec.json.encode(census, order="sorted"))
+def _census(normalized: Manifest, store: Store) -> Census:
+    """The counts of all units, in file order."""
+    again = f"Materialise normalized of {normalized.partition} again."
+    parts = normalized.table("census")
+    if not parts and normalized.counters["records"]:
+        raise UserError(f"{normalized.partition}: normalized holds no census; an earlier version made it. {again}")
+    census = Census()
+    for part in parts:
+        path = store.path(part)
+        try:
+            census.merge(load_census(path.read_bytes()))
+        except (FileNotFoundError, ValueError) as error:
+            raise UserError(f"{path}: the census cannot be read ({error}). {again}") from None
     return census
 
 
-def _count_piece(piece: Piece) -> Counted:
-    counted = Counted()
-    records = _parquet_records if piece.path.endswith(".parquet") else _line_records
-    with deep_recursion():
-        for record in records(piece):
-            if isinstance(record, dict):
-                counted.census.add(record)
-            elif record.code == "not_an_object":
-                counted.not_an_object[record.evidence["type"]] += 1
-            else:
-                counted.unparseable[record.evidence["reason"]] += 1
-    return counted
+def _told_apart(normalized: Manifest, store: Store, code: str, name: str) -> dict[str, int]:
+    """Rejections of a code by what their evidence names."""
+    if not normalized.counters["rejected"].get(code):
+        return {}
+    rejected = scan(store.paths(normalized, "rejected"), REJECTED_SCHEMA).filter(pl.col("code") == code)
+    named = rejected.select(pl.col("evidence").str.json_path_match(f"$.{name}").alias("name"))
+    counts = named.group_by("name").len().sort("name").collect(engine="streaming")
+    return {str(each): int(count) for each, count in counts.iter_rows()}
 
 
-def _line_records(piece: Piece) -> Iterator[dict[str, Any] | Rejected]:
-    for _, _, line in lines_of(piece.blob, piece.extent):
-        try:
-            record, _ = parse_record(line)
-        except Rejected as rejection:
-            yield rejection
-        else:
-            yield record
+def _require_conservation(normalized: Manifest, census: Census, told: Mapping[str, Mapping[str, int]]) -> None:
+    """The gate: every record is counted as an object or rejected as none.
+
+    An object is rejected as unparseable too where one of its fields is, or its structure is unknown to its adapter.
+    """
+    records = normalized.counters["records"]
+    unparseable, no_objects = (sum(told[code].values()) for code in ("unparseable", "not_an_object"))
+    if not records - no_objects - unparseable <= census.objects <= records - no_objects:
+        raise ConservationError(
+            f"{normalized.partition}: {records} records were read, but {census.objects} objects and "
+            f"{no_objects + unparseable} records that may be none were counted. This is a defect of nemo_assets; "
+            "nothing was made current."
+        )
 
 
-def _parquet_records(piece: Piece) -> Iterator[dict[str, Any] | Rejected]:
-    with open_parquet(piece.blob) as file:
-        for group in range(piece.extent.start, piece.extent.end):
-            table = file.read_row_group(group)
-            for values in zip(*map(_values, table.columns), strict=True):
-                if any(value is _INVALID for value in values):
-                    yield Rejected("unparseable", reason="invalid_utf8")
-                else:
-                    yield dict(zip(table.column_names, values, strict=True))
+def _counted(normalized: Manifest, store: Store) -> str:
+    """Changes when the counts of a split do."""
+    parts = (*normalized.table("census"), *normalized.table("rejected"))
+    return content_version(parts, [normalized.counters, _sizes(normalized, store)])
 
 
-def _values(column: pa.ChunkedArray) -> Iterable[Any]:
-    """The values of a column; strings that are no UTF-8 are one record's fault, so only then each is read by itself."""
-    try:
-        return list(column.to_pylist())
-    except UnicodeDecodeError:
-        return map(_value, column)
+def _sizes(normalized: Manifest, store: Store) -> dict[str, int]:
+    """Bytes read, by path in the source; empty if the raw files are no longer those that were normalized."""
+    raw = store.find(Stage.RAW, normalized.partition)
+    if raw is None or raw.data_version != normalized.inputs["raw"]:
+        return {}
+    here = {part.path: part.bytes for part in raw.parts}
+    return {file["path"]: here[file["blob"]] for file in raw.details["files"]}
 
 
-def _value(scalar: pa.Scalar) -> Any:
-    try:
-        return scalar.as_py()
-    except UnicodeDecodeError:
-        return _INVALID
-
-
-def _report(catalog: Catalog, censuses: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _report(catalog: Catalog, found: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     report: dict[str, dict[str, Any]] = {}
-    for key, census in censuses.items():
+    for key, entry in found.items():
         split = catalog.splits[key]
-        report.setdefault(split.repo, {})[split.name] = census
+        report.setdefault(split.repo, {})[split.name] = {**entry, "mixed_types": mixed_paths(entry["columns"])}
     return report
 
 
-def _counters(censuses: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    splits = {key: {"records": each["records"], "columns": len(each["columns"])} for key, each in censuses.items()}
+def _counters(found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    splits = {key: {"records": each["records"], "columns": len(each["columns"])} for key, each in found.items()}
     return {"records": sum(split["records"] for split in splits.values()), "splits": splits}
 
 
-def _summary(key: str, census: dict[str, Any]) -> dict[str, Any]:
+def _summary(key: str, split: dict[str, Any]) -> dict[str, Any]:
     """One line of the table in the manifest."""
-    rates = {name: column["null_rate"] for name, column in census["columns"].items() if column["null_rate"] is not None}
+    rates = {name: column["null_rate"] for name, column in split["columns"].items() if column["null_rate"] is not None}
     highest = max(rates.values(), default=0.0)
-    mixed = mixed_paths(census["columns"])
+    mixed = mixed_paths(split["columns"])
     left_out = [f"… {len(mixed) - MIXED_SHOWN} more"] if len(mixed) > MIXED_SHOWN else []
     return {
         "split": key,
-        "records": census["records"],
-        "objects": census["objects"],
-        "columns": len(census["columns"]),
+        "records": split["records"],
+        "objects": split["objects"],
+        "rejected": sum(split["rejected"].values()),
+        "columns": len(split["columns"]),
         "mixed_types": mixed[:MIXED_SHOWN] + left_out,
         "null_rate_max": highest,
         "null_rate_max_column": min((name for name, rate in rates.items() if rate == highest > 0), default=None),

@@ -71,7 +71,7 @@ def test_a_change_that_leaves_the_rows_equal_stops_there(daemon: Daemon):
     daemon.world.write_jsonl("org/alpha/data/low_more.jsonl", [])
     daemon.world.tick()
 
-    assert asked_for(daemon.until_quiet()) == [("inventory", None), ("normalized", "alpha/low"), ("raw", "alpha/low")]
+    assert asked_for(daemon.until_quiet()) == [("normalized", "alpha/low"), ("raw", "alpha/low")]
 
 
 def test_another_recipe_reaches_only_its_split(daemon: Daemon):

@@ -66,7 +66,7 @@ def test_a_changed_file_makes_raw_of_its_split_unsynced_until_it_is_made_again(w
     assert unsynced(world) == {("raw", HIGH): {"source"}}
 
     make(world, ("raw", HIGH))
-    assert unsynced(world) == {("normalized", HIGH): {"raw"}, ("inventory", None): {"raw"}}
+    assert unsynced(world) == {("normalized", HIGH): {"raw"}}
 
     make_everything(world)
     world.tick()
