@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from json.encoder import encode_basestring
 from typing import Any, Literal, NamedTuple
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
@@ -75,6 +76,10 @@ def canonical_json(value: Any) -> str:
     The same value always gives the same text. NaN and infinities are no JSON; whoever reads them replaces them first.
     """
     try:
+        if type(value) is dict and len(value) == 1:  # the code of a call: an encoder is more than it needs
+            ((key, only),) = value.items()
+            if type(key) is str and type(only) is str:
+                return f"{{{encode_basestring(key)}: {encode_basestring(only)}}}"
         return _encode(value)
     except RecursionError:
         return _encode_deep(value)

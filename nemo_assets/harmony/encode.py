@@ -107,7 +107,7 @@ def _end(placed: list[RenderedMessage], pieces: list[bytes], template: Template)
     last = placed[-1]
     terminator = last_terminator(last.role, last.recipient, template.closing)
     pieces[-1] = pieces[-1][: last.body_end - last.end] + terminator.encode()
-    placed[-1] = last._replace(end=last.body_end + len(terminator))
+    placed[-1] = placed_message((*last[:6], last.body_end + len(terminator)))
 
 
 @lru_cache(maxsize=256)

@@ -13,6 +13,7 @@ from nemo_assets.records.sorted_json import sorted_json
 EFFORTS = ("low", "medium", "high")
 CONDITIONS = tuple(f"reason_{effort}_{tool}" for effort in EFFORTS for tool in ("no_tool", "with_tool"))
 Z_95 = 1.96
+_LARGE = 1 << 63
 
 NO_EVALUATION: Mapping[str, Any] = {
     "meta_correctness": None, "meta_correctness_own": None, "meta_correctness_lcb": None, "meta_row_verified": None,
@@ -47,11 +48,14 @@ def evaluation_columns(block: Mapping[str, Any] | None, own_condition: str | Non
     for name, result in block.items():
         if type(result) is not dict:
             continue
-        measured, tries, passes = (
-            _number(result.get("accuracy")),
-            _integer(result.get("count")),
-            _integer(result.get("pass")),
-        )
+        measured, tries, passes = result.get("accuracy"), result.get("count"), result.get("pass")
+        # Nearly always a finite float and two small integers: the calls are spared.
+        if type(measured) is not float or measured - measured != 0.0:
+            measured = _number(measured)
+        if type(tries) is not int or not 0 <= tries < _LARGE:
+            tries = _integer(tries)
+        if type(passes) is not int or not 0 <= passes < _LARGE:
+            passes = _integer(passes)
         if measured is not None:
             accuracy[name] = measured
             if setting is None or _precedes(measured, name, accuracy[setting], setting):
@@ -101,8 +105,6 @@ def _rank(condition: str) -> int:
 
 def _number(value: Any) -> float | None:
     """A finite number; one beyond the range of floats measures nothing."""
-    if type(value) is float and value - value == 0.0:
-        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         return None
     return float(value)
@@ -110,8 +112,6 @@ def _number(value: Any) -> float | None:
 
 def _integer(value: Any) -> int | None:
     """A whole number that a 64-bit column can hold."""
-    if type(value) is int and 0 <= value < 1 << 63:
-        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -(1 << 63) <= value < 1 << 63:
         return None
     return int(value) if value == int(value) else None

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from nemo_assets.errors import Rejected
-from nemo_assets.records.line_marks import ESCAPED_NUL, LONG_DIGITS, line_marks
+from nemo_assets.records.long_integers import has_long_digits
 
 MAX_DEPTH = 1_000  # levels of objects and arrays
 MAX_DIGITS = 100_000  # of one integer: reading longer ones takes quadratic time
@@ -68,11 +68,8 @@ def parse_record(line: bytes) -> tuple[dict[str, Any], list[str]]:
         record = _parse_leniently(line, tags)
     if type(record) is not dict:
         raise Rejected("not_an_object", type=type(record).__name__)
-    if marks := line_marks(line):
-        if marks & LONG_DIGITS and _holds_big_integer(record):
-            tags.append("json:big_integer")
-        if marks & ESCAPED_NUL and _holds_nul(record):
-            tags.append("nul")
+    if has_long_digits(line) and _holds_big_integer(record):
+        tags.append("json:big_integer")
     return record, tags
 
 
@@ -158,7 +155,3 @@ def _values(value: Any) -> Iterator[Any]:
 
 def _holds_big_integer(record: Any) -> bool:
     return any(type(v) is int and not -(1 << 63) <= v < 1 << 64 for v in _values(record))
-
-
-def _holds_nul(record: Any) -> bool:
-    return any(type(v) is str and "\0" in v for v in _values(record))

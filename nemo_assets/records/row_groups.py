@@ -16,7 +16,7 @@ from nemo_assets.records.rows import ROW_VALUES, Row, SourceFileRef
 from nemo_assets.records.schema import ROW_SCHEMA
 from nemo_assets.records.text_measures import REPETITIVE
 
-GROUP_BYTES = 32 << 20  # of text: what a worker holds of its rows at a time, whatever their length
+GROUP_BYTES = 16 << 20  # of text: what a worker holds of its rows at a time, whatever their length
 GROUP_ROWS = 4_000  # fewer than 4,096, so that one page of one row can be read without much else
 _TAGS = ROW_VALUES.index("quality_tags")
 

@@ -14,6 +14,8 @@ from functools import cached_property
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+import msgspec
+
 from nemo_assets.catalog import Split
 from nemo_assets.errors import Rejected, UserError
 from nemo_assets.harmony import (
@@ -90,6 +92,14 @@ class SourceFileRef:
         return bytes(state.digest())
 
 
+class Use(NamedTuple):
+    """What the turns use: tools or not, how often one is called, and the last final answer."""
+
+    has_tool: bool
+    calls: int
+    final: str | None
+
+
 class Written(NamedTuple):
     """A row's text as UTF-8 with what is computed from its messages.
 
@@ -101,6 +111,7 @@ class Written(NamedTuple):
     spoken: list[tuple[int, int]]
     content_sha1: str
     turns: Sequence[Turn]
+    use: Use
     template: str
     tags: Sequence[str]
     fault: str | None = None
@@ -125,7 +136,7 @@ def row_of(
     written = _write(draft, split, keep)
     text, messages, turns = written.text, written.messages, written.turns
     tools = tools_entry(draft.tools_field)
-    use = _use_of(turns)
+    use = written.use
     verdicts = _schema_verdicts(turns, tools.json) if tools and use.calls else ()
     mode, terminators = split.source.loss_mode, split.source.loss_terminators
     spans = loss_spans(messages, mode, terminators)
@@ -149,7 +160,13 @@ def row_of(
         "quality_completion_nonempty": written.fault != "empty_completion",
         "quality_has_tool": use.has_tool,
         "quality_valid_tool_schema": False not in verdicts,
-        "quality_tags": _tags([*tags, *draft.tags, *written.tags], verdicts, text) + length_tags(length, use.final),
+        "quality_tags": [
+            *tags,
+            *draft.tags,
+            *written.tags,
+            *_tags(verdicts, text, meta),
+            *length_tags(length, use.final),
+        ],
         "stats_char_len": length,
         "stats_approx_tokens": length // 4,
         "stats_messages": len(messages),
@@ -206,6 +223,7 @@ def _checked(text: str, split: Split, keep: frozenset[str]) -> Written:
         _assistant_bytes(text, messages),
         content_sha1(turns),
         turns,
+        _use_of(turns),
         split.source.template,
         check.tags,
         check.fatal,
@@ -234,9 +252,9 @@ def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
         known = ", ".join(TEMPLATES)
         raise UserError(f"nemo_assets/catalog/{split.slug}.yaml: no template {name!r}. There are {known}.")
     conversation = Conversation(draft.turns, draft.tools, draft.effort)  # type: ignore[arg-type]
-    encoded = encode_conversation(conversation, name)
-    tags, code = TEMPLATES[name].tags(conversation), fault.code if fault else None
-    return Written(*encoded, draft.turns, name, tags, code)
+    encoded, use = encode_conversation(conversation, name), _use_of(draft.turns)
+    tags = TEMPLATES[name].tags(conversation) if use.has_tool else ()
+    return Written(*encoded, draft.turns, use, name, tags, fault.code if fault else None)
 
 
 def _completion_fault(turns: Sequence[Turn]) -> Rejected | None:
@@ -250,15 +268,7 @@ def _completion_fault(turns: Sequence[Turn]) -> Rejected | None:
     return Rejected("empty_completion", reason="no_letter_or_digit", characters=sum(map(len, bodies)))
 
 
-class _Use(NamedTuple):
-    """What the turns use: tools or not, how often one is called, and the last final answer."""
-
-    has_tool: bool
-    calls: int
-    final: str | None
-
-
-def _use_of(turns: Sequence[Turn]) -> _Use:
+def _use_of(turns: Sequence[Turn]) -> Use:
     has_tool, calls, final = False, 0, None
     for role, body, channel, tool, _ in turns:
         if channel == "final":
@@ -266,15 +276,30 @@ def _use_of(turns: Sequence[Turn]) -> _Use:
         elif tool is not None or role == "tool":
             has_tool = True
             calls += role == "assistant"
-    return _Use(has_tool, calls, final)
+    return Use(has_tool, calls, final)
 
 
-def _tags(tags: list[str], verdicts: Sequence[bool | None], text: bytes) -> list[str]:
+def _tags(verdicts: Sequence[bool | None], text: bytes, meta: bytes) -> list[str]:
+    tags = []
     if None in verdicts:
         tags.append("dialect:broken_schema")
-    if b"\0" in text and "nul" not in tags:  # JSON inside a string field or a Parquet row: no line showed it
+    if b"\0" in text or (b"\\u0000" in meta and _holds_nul(msgspec.json.decode(meta))):
         tags.append("nul")
     return tags
+
+
+def _holds_nul(value: Any) -> bool:
+    """Whether a string in this JSON value, or a key, holds NUL itself and not its escape spelled out."""
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, dict):
+            pending += [*each, *each.values()]
+        elif isinstance(each, list):
+            pending += each
+        elif isinstance(each, str) and "\0" in each:
+            return True
+    return False
 
 
 def _schema_verdicts(turns: Sequence[Turn], tools_json: str) -> list[bool | None]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -209,9 +209,15 @@ def _outcomes(piece: Piece, census: Census) -> Iterator[Outcome]:
     records = _parquet_records if piece.file.path.endswith(".parquet") else _line_records
     for number, offset, raw, parse, source in records(piece):
         try:
-            record, tags = _with_room(parse, source)
+            try:
+                record, tags = parse(source)
+            except RecursionError:
+                record, tags = _with_room(parse, source)
             census.add(record)
-            yield _with_room(row_of, record, tags, piece.file, adapt, number, offset, piece.keep)
+            try:
+                yield row_of(record, tags, piece.file, adapt, number, offset, piece.keep)
+            except RecursionError:
+                yield _with_room(row_of, record, tags, piece.file, adapt, number, offset, piece.keep)
         except Rejected as rejection:
             yield _rejection(rejection, piece.file, number, offset, raw)
         except STRUCTURE_ERRORS as error:
@@ -220,37 +226,25 @@ def _outcomes(piece: Piece, census: Census) -> Iterator[Outcome]:
 
 
 def _with_room(work: Callable[..., Result], *arguments: Any) -> Result:
-    """The result of `work`, once more with room for deep records where it needs it.
-
-    Such records are rare, and in that room the parser has to look at every bracket of every line.
-    """
-    try:
+    """The result of `work` on a deep record, which is rare: with such room the parser must look at every bracket."""
+    with deep_recursion():
         return work(*arguments)
-    except RecursionError:
-        with deep_recursion():
-            return work(*arguments)
 
 
 Parsed = tuple[dict[str, Any], list[str]]
 """A record, and the tags of what was odd about it."""
 
 
-class _Record(NamedTuple):
-    """A record before it is read: `parse(source)` reads it, `raw` are its bytes where a rejection is to keep them."""
-
-    number: int
-    offset: int | None
-    raw: bytes | None
-    parse: Callable[[Any], Parsed]
-    source: Any
+Unread = tuple[int, int | None, bytes | None, Callable[[Any], Parsed], Any]
+"""Row number and byte offset of a record, its bytes where a rejection is to keep them, what reads it, and from what."""
 
 
-def _line_records(piece: Piece) -> Iterator[_Record]:
+def _line_records(piece: Piece) -> Iterator[Unread]:
     for number, offset, line in lines_of(piece.blob, piece.extent):
-        yield _Record(number, offset, line, parse_record, line)
+        yield number, offset, line, parse_record, line
 
 
-def _parquet_records(piece: Piece) -> Iterator[_Record]:
+def _parquet_records(piece: Piece) -> Iterator[Unread]:
     extent, name = piece.extent, f"{piece.file.split.repo}/{piece.file.path}"
     with open_parquet(piece.blob, name) as file:
         number = extent.first_row
@@ -261,7 +255,7 @@ def _parquet_records(piece: Piece) -> Iterator[_Record]:
                 field: _as_bytes(column) for field, column in zip(file.schema_arrow.names, table.columns, strict=True)
             }
             for values in zip(*(column.to_pylist() for column in columns.values()), strict=True):
-                yield _Record(number, None, None, _decoded, dict(zip(columns, values, strict=True)))
+                yield number, None, None, _decoded, dict(zip(columns, values, strict=True))
                 number += 1
 
 

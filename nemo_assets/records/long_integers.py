@@ -1,0 +1,33 @@
+"""Whether a line of JSON can hold an integer beyond 64 bits, seen at the speed of memory.
+
+Belongs here: that one look at the bytes. Whether there is such an integer, `parsing` finds out in the record itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nemo_assets.records.compiled import compiled
+
+LONG = 19
+"""Digits of the shortest integer that 64 bits with a sign may not hold."""
+
+
+@compiled
+def has_long_digits(line: bytes) -> bool:
+    """Whether LONG digits stand in a row anywhere in the line."""
+    # A byte is a digit if its high half is 3 and stays so when 6 is added; eight bytes are tested as one word. A run of
+    # 15 fills at least one word, so only lines with a filled one are looked at byte by byte.
+    words = np.frombuffer(line[: len(line) & ~7], np.uint64)
+    high, three, six = np.uint64(0xF0F0F0F0F0F0F0F0), np.uint64(0x3030303030303030), np.uint64(0x0606060606060606)
+    found = np.uint64(0)
+    for word in words:
+        found |= np.uint64((word & high == three) & ((word + six) & high == three))
+    if not found:
+        return False
+    run = 0
+    for byte in line:
+        run = run + 1 if 48 <= byte <= 57 else 0
+        if run == LONG:
+            return True
+    return False
