@@ -30,12 +30,12 @@ from nemo_assets.harmony.templates import TEMPLATES, render_conversation
 class Encoded(NamedTuple):
     """Harmony text as UTF-8, its messages in order with offsets in code points, and the digest of its content.
 
-    `spoken` are the byte ranges of the assistant's bodies.
+    `spoken` are begin and end, in bytes, of the assistant's bodies, one after the other.
     """
 
     text: bytes
     messages: list[RenderedMessage]
-    spoken: list[tuple[int, int]]
+    spoken: list[int]
     content_sha1: str
 
 
@@ -63,7 +63,7 @@ def _encode(conversation: Conversation, template: Template) -> Encoded:
     prologue, first = template.prologue(conversation)
     text, start = _start_of(tuple(prologue))
     pieces, placed = [text], list(start)
-    spoken: list[tuple[int, int]] = []
+    spoken: list[int] = []
     content: list[bytes] = []
     size, position = len(text), start[-1].end if start else 0
     name = template.name
@@ -95,7 +95,7 @@ def _encode(conversation: Conversation, template: Template) -> Encoded:
         pieces += (opening, data, terminator)
         size += length
         if author == "assistant":
-            spoken.append((size, size + len(data)))
+            spoken += (size, size + len(data))
         size += len(data) + len(terminator)
     if placed:
         _end(placed, pieces, template)

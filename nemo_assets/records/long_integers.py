@@ -16,8 +16,7 @@ LONG = 19
 @compiled
 def has_long_digits(line: bytes) -> bool:
     """Whether LONG digits stand in a row anywhere in the line."""
-    # A byte is a digit if its high half is 3 and stays so when 6 is added; eight bytes are tested as one word. A run of
-    # 15 fills at least one word, so only lines with a filled one are looked at byte by byte.
+    # A byte is a digit if its high half is 3 and stays so when 6 is added; eight bytes are tested as one word.
     words = np.frombuffer(line[: len(line) & ~7], np.uint64)
     high, three, six = np.uint64(0xF0F0F0F0F0F0F0F0), np.uint64(0x3030303030303030), np.uint64(0x0606060606060606)
     found = np.uint64(0)
@@ -25,9 +24,15 @@ def has_long_digits(line: bytes) -> bool:
         found |= np.uint64((word & high == three) & ((word + six) & high == three))
     if not found:
         return False
-    run = 0
-    for byte in line:
-        run = run + 1 if 48 <= byte <= 57 else 0
-        if run == LONG:
-            return True
+    # A run of 15 and more fills at least one word: only around such words is it looked for.
+    for number in range(len(words)):
+        word = words[number]
+        if word & high == three and (word + six) & high == three:
+            first, last = 8 * number, 8 * number + 7
+            while first > 0 and 48 <= line[first - 1] <= 57:
+                first -= 1
+            while last + 1 < len(line) and 48 <= line[last + 1] <= 57:
+                last += 1
+            if last - first + 1 >= LONG:
+                return True
     return False

@@ -43,7 +43,7 @@ class RowGroup:
             "source_file": file.path,
         }
         self._values: list[tuple[Any, ...]] = []
-        self._bodies: list[tuple[int, int]] = []
+        self._bodies: list[int] = []
         self._bodies_of = [0]
         self._buffer = memoryview(bytearray(GROUP_BYTES + SLACK))
         self._ends = [0]
@@ -62,7 +62,7 @@ class RowGroup:
         self._ends.append(end)
         self._values.append(row.values)
         self._bodies += row.bodies
-        self._bodies_of.append(len(self._bodies))
+        self._bodies_of.append(len(self._bodies) // 2)
 
     def drain(self) -> pa.Table:
         """The rows as a table over the buffer, which is free again once the table is not needed any more."""

@@ -59,14 +59,14 @@ _NOT_META = frozenset({"messages", "tools", "text"})
 class Row(NamedTuple):
     """One canonical row on its way to a row group.
 
-    `text` is UTF-8, `values` are all else that differs from row to row, in the order of ROW_VALUES. `bodies` are the
-    byte ranges of `text` that the assistant wrote: the share of repeats is measured over them when the row group is
-    written.
+    `text` is UTF-8, `values` are all else that differs from row to row, in the order of ROW_VALUES. `bodies` are
+    begin and end of what the assistant wrote, in bytes of `text`: the share of repeats is measured over them when the
+    row group is written.
     """
 
     text: bytes
     values: tuple[Any, ...]
-    bodies: list[tuple[int, int]]
+    bodies: list[int]
     tools: ToolsEntry | None
 
 
@@ -103,12 +103,12 @@ class Use(NamedTuple):
 class Written(NamedTuple):
     """A row's text as UTF-8 with what is computed from its messages.
 
-    `spoken` are the byte ranges of the assistant's bodies.
+    `spoken` are begin and end, in bytes, of the assistant's bodies, one after the other.
     """
 
     text: bytes
     messages: Sequence[PlacedMessage]
-    spoken: list[tuple[int, int]]
+    spoken: list[int]
     content_sha1: str
     turns: Sequence[Turn]
     use: Use
@@ -230,16 +230,17 @@ def _checked(text: str, split: Split, keep: frozenset[str]) -> Written:
     )
 
 
-def _assistant_bytes(text: str, messages: Sequence[PlacedMessage]) -> list[tuple[int, int]]:
-    """Where the assistant's bodies lie in the UTF-8 of `text`."""
-    places, size = [], 0
+def _assistant_bytes(text: str, messages: Sequence[PlacedMessage]) -> list[int]:
+    """Begin and end of the assistant's bodies in the UTF-8 of `text`, one after the other."""
+    places: list[int] = []
+    size = 0
     at = 0
     for message in messages:
         if message.role == "assistant":
             begin = size + len(text[at : message.body_start].encode())
             size = begin + len(text[message.body_start : message.body_end].encode())
             at = message.body_end
-            places.append((begin, size))
+            places += (begin, size)
     return places
 
 

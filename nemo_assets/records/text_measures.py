@@ -12,6 +12,12 @@ def length_tags(char_len: int, final: str | None) -> list[str]:
     tags = []
     if char_len > TOO_LONG:
         tags.append("too_long")
-    if final is not None and len(final.strip()) < TOO_SHORT:
+    if final is not None and _is_short(final):
         tags.append("too_short")
     return tags
+
+
+def _is_short(final: str) -> bool:
+    # Without blanks at either end, which is the rule, there is nothing to strip and hence nothing to copy.
+    stripped = final.strip() if final[:1].isspace() or final[-1:].isspace() else final
+    return len(stripped) < TOO_SHORT

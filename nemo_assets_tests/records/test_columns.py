@@ -112,6 +112,12 @@ def test_a_nul_stays_and_is_tagged_once_wherever_it_hides():
     assert "a\0b" in nested["text"]
     assert nested["quality_tags"] == ["nul"]
     assert normalize_one(rendered(HEAD.replace("?", "\0") + DONE), RENDERED)["quality_tags"] == ["nul"]
+    for extra, tags in (
+        ({"a": "\0"}, ["nul"]),
+        ({"\0": 1}, ["nul"]),
+        ({"a": "\\u0000"}, []),
+    ):  # the last one: spelled out
+        assert normalize_one(math_v2(extra=extra, messages=[user(), assistant("a" * 32)]), MATH)["quality_tags"] == tags
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_a_kill_leaves_the_old_version_and_a_rerun_goes_on_where_it_stopped(
         assert killed_at_rename(number, settings) == -signal.SIGKILL
         assert settings.store.current(Stage.NORMALIZED, KEY) == with_old_version
         finished = [Path(path) for path in sorted(version.glob("unit-*.json"))]
-        assert len(finished) == (number - 1) // 4
+        assert len(finished) == (number - 1) // 5
         before = {path: path.stat() for unit in finished for path in version.glob(f"*-{unit.stem[-5:]}.parquet")}
         normalized(settings)
         after = {path: path.stat() for path in before}
