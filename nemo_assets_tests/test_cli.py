@@ -447,7 +447,7 @@ def test_a_file_that_the_source_lacks_is_one_line(shell: Shell, broken_source: P
     told = shell("run", "--split", f"{AGENTIC}/tool_calling", NEMO_SOURCE_DIR=str(broken_source))
     assert_one_clear_line(
         told,
-        "the catalog names data/tool_calling.jsonl",
+        "the card names data/tool_calling.jsonl",
         "It has data/interactive_agent.jsonl",
         "nemotron-agentic-v1.yaml",
     )

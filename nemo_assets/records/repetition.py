@@ -27,6 +27,7 @@ GAP = 64  # bytes without an anchor after which the next place is taken as one
 _U8, _U16, _U64 = np.uint8, np.uint16, np.uint64
 _ANCHOR_BELOW = _U16(1 << 11)  # of 1 << 16: one place in 32
 _MIX = (_U64(0x9E3779B97F4A7C15), _U64(0xC2B2AE3D27D4EB4F))  # odd constants of xxHash, which spread the bits of a word
+_TRIED = 64  # slots of the smallest table, and how many a window may lie in: no text makes the search endless or slow
 _ROW_BITS = _U64(44)  # of a table entry the upper 20 bits name the row, the lower 44 the window
 
 
@@ -56,7 +57,7 @@ def repeat_ratios(data: NDArray[np.uint8], spans: NDArray[np.int64], rows: NDArr
     """
     lengths = np.maximum(spans[:, 1] - spans[:, 0] - WINDOW + 1, 0)
     places = np.diff(np.concatenate(([0], np.cumsum(lengths)))[rows])
-    table = np.zeros(1 << max(6, (int(places.max(initial=0)) >> 2).bit_length()), np.uint64)
+    table = np.zeros(max(_TRIED, 1 << (int(places.max(initial=0)) >> 2).bit_length()), np.uint64)
     anchors = np.zeros((int(lengths.max(initial=0)) + 15) & ~7, np.uint8)
     ratios = np.zeros(len(rows) - 1)
     _measure(data, spans, rows, places, table, anchors, ratios)
@@ -74,7 +75,7 @@ def repeat_ratio(texts: Sequence[bytes]) -> float:
 @compiled
 def _measure(data: Any, spans: Any, rows: Any, places: Any, table: Any, anchors: Any, ratios: Any) -> None:
     for row in range(len(ratios)):
-        size = 64
+        size = _TRIED
         while size < places[row] >> 2 and size < len(table):
             size <<= 1
         repeated = 0
@@ -121,7 +122,11 @@ def _repeated_bytes(text: Any, places: int, anchors: Any, table: Any, row: Any) 
 
 @compiled
 def _stood_before(text: Any, place: int, table: Any, row: Any) -> bool:
-    """Whether the window at `place` is in the table; it is from now on. Entries of earlier rows count as empty."""
+    """Whether the window at `place` is in the table. Entries of earlier rows count as empty.
+
+    It is from now on, unless its slots are taken: text can be made to have an anchor at every place, far more than the
+    table is for.
+    """
     address = _U64(text.ctypes.data + place)
     mixed = _word_at(address) * _MIX[0]
     mixed = (mixed ^ (mixed >> _U64(29))) + _word_at(address + _U64(8)) * _MIX[1]
@@ -131,7 +136,7 @@ def _stood_before(text: Any, place: int, table: Any, row: Any) -> bool:
     mixed *= _MIX[0]
     entry = (row << _ROW_BITS) | (mixed >> _U64(20))
     slot = (mixed ^ (mixed >> _U64(33))) & _U64(len(table) - 1)
-    while True:
+    for _ in range(_TRIED):
         found = table[slot]
         if found == entry:
             return True
@@ -139,3 +144,4 @@ def _stood_before(text: Any, place: int, table: Any, row: Any) -> bool:
             table[slot] = entry
             return False
         slot = (slot + _U64(1)) & _U64(len(table) - 1)
+    return False

@@ -246,8 +246,8 @@ def _assistant_bytes(text: str, messages: Sequence[PlacedMessage]) -> list[int]:
 
 def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     fault = _completion_fault(draft.turns)
-    if fault and fault.code not in keep:
-        raise fault
+    if fault and "empty_completion" not in keep:
+        raise Rejected("empty_completion", **fault)
     name = draft.template or split.source.template
     if name not in TEMPLATES:
         known = ", ".join(TEMPLATES)
@@ -255,18 +255,19 @@ def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     conversation = Conversation(draft.turns, draft.tools, draft.effort)  # type: ignore[arg-type]
     encoded, use = encode_conversation(conversation, name), _use_of(draft.turns)
     tags = TEMPLATES[name].tags(conversation) if use.has_tool else ()
-    return Written(*encoded, draft.turns, use, name, tags, fault.code if fault else None)
+    return Written(*encoded, draft.turns, use, name, tags, "empty_completion" if fault else None)
 
 
-def _completion_fault(turns: Sequence[Turn]) -> Rejected | None:
+def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
+    """The evidence that the assistant says nothing; None where something is said."""
     for role, body, _, tool, _ in turns:
         # A call without arguments has a body of `{}` and still says something: which tool.
         if role == "assistant" and (tool is not None or any(map(str.isalnum, body))):
             return None
     bodies = [turn.body for turn in turns if turn.role == "assistant"]
     if not bodies:
-        return Rejected("empty_completion", reason="no_assistant_turn", turns=len(turns))
-    return Rejected("empty_completion", reason="no_letter_or_digit", characters=sum(map(len, bodies)))
+        return {"reason": "no_assistant_turn", "turns": len(turns)}
+    return {"reason": "no_letter_or_digit", "characters": sum(map(len, bodies))}
 
 
 def _use_of(turns: Sequence[Turn]) -> Use:

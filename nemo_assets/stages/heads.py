@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nemo_assets.disk import disk_told, make_directory, sha256_of
+from nemo_assets.disk import disk_told, make_directory, sha256_of, write_all, written_aside
 from nemo_assets.hub.sources import Source
 from nemo_assets.stages.split_files import SplitFiles
 from nemo_assets.storage import Part, Stage, Store
@@ -38,9 +38,9 @@ def fetch_heads(found: SplitFiles, source: Source, store: Store, records: int) -
 
 def _copy_lines_head(stream: Iterable[bytes], blob: Path, records: int) -> int:
     taken = 0
-    with disk_told(blob), blob.open("wb") as file:
+    with disk_told(blob), written_aside(blob) as file:
         for line in itertools.islice(stream, records):
-            file.write(line)
+            write_all(file, line)
             taken += 1
     return taken
 
@@ -50,6 +50,6 @@ def _copy_parquet_head(stream: BinaryIO, blob: Path, records: int, name: str) ->
         batches = file.iter_batches(batch_size=records)
         first = list(itertools.islice(batches, 1))
         table = pa.Table.from_batches(first, schema=file.schema_arrow).slice(0, records)
-    with disk_told(blob):
-        pq.write_table(table, blob)
+    with disk_told(blob), written_aside(blob) as file:
+        pq.write_table(table, file)
     return int(table.num_rows)

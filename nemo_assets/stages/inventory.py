@@ -21,7 +21,7 @@ from nemo_assets.records import census as census_module
 from nemo_assets.records.census import Census, load_census, mixed_paths
 from nemo_assets.records.recipe import code_digest
 from nemo_assets.records.schema import REJECTED_SCHEMA
-from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
+from nemo_assets.storage import CENSUS, Basis, Manifest, Stage, Store, Unit
 from nemo_assets.storage.manifest import content_version, digest
 from nemo_assets.storage.parquet import scan
 
@@ -99,7 +99,7 @@ def inventory_of_split(normalized: Manifest, store: Store) -> dict[str, Any]:
 def _census(normalized: Manifest, store: Store) -> Census:
     """The counts of all units, in file order."""
     again = f"Materialise normalized of {normalized.partition} again."
-    parts = normalized.table("census")
+    parts = normalized.table(CENSUS)
     if not parts and normalized.counters["records"]:
         raise UserError(f"{normalized.partition}: normalized holds no census; an earlier version made it. {again}")
     census = Census()
@@ -139,7 +139,7 @@ def _require_conservation(normalized: Manifest, census: Census, told: Mapping[st
 
 def _counted(normalized: Manifest, store: Store) -> str:
     """Changes when the counts of a split do."""
-    parts = (*normalized.table("census"), *normalized.table("rejected"))
+    parts = (*normalized.table(CENSUS), *normalized.table("rejected"))
     return content_version(parts, [normalized.counters, _sizes(normalized, store)])
 
 

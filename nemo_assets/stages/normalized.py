@@ -38,12 +38,9 @@ from nemo_assets.records.sorted_json import sorted_json
 from nemo_assets.records.tools import ToolsEntry
 from nemo_assets.stages import units as units_module
 from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
-from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
+from nemo_assets.storage import CENSUS, Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import PartWriter, open_parquet, parquet_errors, write_part
-
-CENSUS = "census"
-"""The table of what the records of a unit look like, from which `inventory` is made."""
 
 RULES = 1  # version of the drop rules, named in the evidence; raise when a code changes its meaning
 
@@ -95,7 +92,7 @@ def normalize(
             staging.add(unit)
         counters = _counters(staging, extents, [file["path"] for file in files])
         details = {"repo": split.repo, "files": [file["path"] for file in files]}
-        return staging.commit(counters=counters, details=details, aside=[CENSUS])
+        return staging.commit(counters=counters, details=details)
 
 
 def normalize_basis(

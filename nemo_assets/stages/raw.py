@@ -110,7 +110,7 @@ def _require_space(split: Split, found: SplitFiles, blobs: Path) -> None:
     free = shutil.disk_usage(blobs).free
     if missing > free:
         raise UserError(
-            f"{split.key}: {missing:,} bytes are to be fetched, {free:,} are free at {blobs}. "
+            f"{blobs}: the disk is full for {split.key}: {missing:,} bytes are needed, {free:,} are free. "
             "Free space there or set NEMO_DATA_DIR to a larger disk. What was fetched before is kept."
         )
 

@@ -21,6 +21,13 @@ class Stage(StrEnum):
     METADATA_COVERAGE = "metadata_coverage"
 
 
+CENSUS = "census"
+"""The table of what the records of a unit of `normalized` look like, from which `inventory` is made."""
+
+DESCRIPTIONS = frozenset({CENSUS})
+"""Tables that describe the content of a version rather than being it."""
+
+
 def part_name(table: str, number: int, suffix: str = "parquet") -> str:
     """File name of one part: `part-00003.parquet` of the main table `rows`, `<table>-00003.parquet` of any other."""
     return f"{'part' if table == 'rows' else table}-{number:05d}.{suffix}"

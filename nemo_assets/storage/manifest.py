@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from nemo_assets.storage.layout import DESCRIPTIONS
+
 
 class Part(msgspec.Struct, frozen=True):
     """One immutable file. `path` is relative to the data directory; `rows` is 0 for files that hold no rows."""
@@ -61,5 +63,9 @@ def digest(value: object) -> str:
 
 
 def content_version(parts: tuple[Part, ...], extra: object = None) -> str:
-    """The data version of these parts: tables, names and bytes, not the directory they lie in."""
-    return digest([[(part.table, part.path.rpartition("/")[2], part.sha256) for part in parts], extra])
+    """The data version of these parts: tables, names and bytes, not the directory they lie in.
+
+    Tables that describe the content rather than being it do not count: downstream need not see them change.
+    """
+    content = [part for part in parts if part.table not in DESCRIPTIONS]
+    return digest([[(part.table, part.path.rpartition("/")[2], part.sha256) for part in content], extra])

@@ -6,7 +6,7 @@ so a rerun with the same inputs, code and settings (hence the same version direc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,17 +89,11 @@ class Staging:
         counters: Mapping[str, Any],
         details: Mapping[str, Any] | None = None,
         content: object = None,
-        aside: Collection[str] = (),
     ) -> Manifest:
-        """Make this version current.
-
-        `content` is what, besides the parts, downstream must see change; the tables named in `aside` describe the
-        content rather than being it, so downstream does not see them change.
-        """
+        """Make this version current. `content` is what, besides the parts, downstream must see change."""
         parts = tuple(part for number in sorted(self.units) for part in self.units[number].parts)
-        told = tuple(part for part in parts if part.table not in aside)
         manifest = Manifest(
-            self.stage, self.partition, self.version, content_version(told, content),
+            self.stage, self.partition, self.version, content_version(parts, content),
             dict(self.basis.inputs), dict(self.basis.settings), parts, dict(counters), dict(details or {}),
         )  # fmt: skip
         data = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)

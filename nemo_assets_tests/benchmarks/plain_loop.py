@@ -101,7 +101,7 @@ def plain_row(record: dict[str, Any], number: int, content_id: str) -> dict[str,
         "source_used_in": record["used_in"],
         "source_data_source": record["data_source"],
         "source_tools_count": len(record["tools"]),
-        "source_meta_json": json.dumps(other, sort_keys=True, ensure_ascii=False),
+        "source_meta_json": json.dumps(other, sort_keys=True, ensure_ascii=False, separators=(",", ":")),
         "source_file": PATH,
         "source_row": number,
     }

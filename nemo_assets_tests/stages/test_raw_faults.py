@@ -152,7 +152,8 @@ def test_a_download_that_the_disk_cannot_hold_does_not_begin(hub_server: Running
     hub_server.store.commit(repository, files, "Say that it is an exabyte", "", "owner")
     store = Store(tmp_path / "data")
     with pytest.raises(
-        UserError, match=r"^nemotron-math-v2/low: 1,000,000,000,000,000,000 bytes are to be fetched, [\d,]+ are free at"
+        UserError,
+        match=r"the disk is full for nemotron-math-v2/low: 1,000,000,000,000,000,000 bytes are needed, [\d,]+ are free",
     ):
         fetch_split(a_split(), source_on(hub_server), store)
     assert not hub_server.wire.received("GET", "^/large/|/resolve/")

@@ -1,0 +1,139 @@
+"""Normalising long, deep and empty records: what it holds of them meanwhile, and what it leaves behind."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from nemo_assets.catalog.entries import SplitEntry
+from nemo_assets.errors import Rejected, UserError
+from nemo_assets.harmony import Turn
+from nemo_assets.hub.sources import open_source
+from nemo_assets.records.row_groups import GROUP_BYTES
+from nemo_assets.records.rows import Row
+from nemo_assets.stages.normalized import normalize
+from nemo_assets.stages.raw import fetch_split
+from nemo_assets.storage import Manifest, Store
+from nemo_assets_tests.building import CHAT_IF, assistant, chat, tool, tool_call, user, with_source
+from nemo_assets_tests.stages.making import rows_of
+
+SLUG = CHAT_IF.partition("/")[0]
+
+
+def normalized(root: Path, lines: Sequence[bytes], template: str = "harmony-1") -> tuple[Manifest, Store]:
+    catalog = with_source(SLUG, splits={"chat_if": SplitEntry(files=("data/lines.jsonl",))}, template=template)
+    split, store = catalog.split(CHAT_IF), Store(root / "data")
+    file = root / "sources" / split.repo / "data" / "lines.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"\n".join(lines))
+    fetch_split(split, open_source(split.repo, root / "sources"), store)
+    return normalize(split, store), store
+
+
+def line(name: str, **fields: Any) -> bytes:
+    return json.dumps(chat(uuid=name) | fields).encode()
+
+
+def deep(levels: int, **fields: Any) -> bytes:
+    """A record in which the string DEEP is so many lists in one another."""
+    return line("deep", **fields).replace(b'"DEEP"', b"[" * levels + b"]" * levels)
+
+
+DEEP = {
+    "a field": deep(999, more="DEEP"),
+    "content": deep(997, messages=[user(), assistant("DEEP")]),
+    "arguments": deep(993, messages=[user(), assistant("", tool_calls=[tool_call("f", {"a": "DEEP"})])]),
+    "a tool": deep(994, tools=[tool("f", {"default": "DEEP"})]),
+}
+
+
+@pytest.mark.parametrize("where", DEEP)
+def test_a_record_of_a_thousand_levels_is_kept_and_its_neighbours_are_as_without_it(tmp_path: Path, where: str) -> None:
+    around = [line("before"), line("behind")]
+    manifest, store = normalized(tmp_path / "deep", [around[0], DEEP[where], around[1]])
+    rows = rows_of(manifest, store).to_pylist()
+    assert [row["source_uuid"] for row in rows] == ["before", "deep", "behind"]
+    assert (rows[1]["text"] + rows[1]["source_meta_json"]).count("[[[") > 0 or where == "a tool"
+    plain, other = normalized(tmp_path / "plain", [around[0], line("plain"), around[1]])
+    places = ("source_offset", "source_revision", "record_uid")
+    for row, same in zip(rows[::2], rows_of(plain, other).to_pylist()[::2], strict=True):
+        assert {k: v for k, v in row.items() if k not in places} == {k: v for k, v in same.items() if k not in places}
+
+
+def test_rows_of_a_megabyte_are_written_in_groups_of_few(tmp_path: Path) -> None:
+    answers = [f"{number} " + "".join(f"word{n} " for n in range(number, 105_000 + number)) for number in range(60)]
+    manifest, store = normalized(
+        tmp_path, [line(str(n), messages=[user(), assistant(answer)]) for n, answer in enumerate(answers)]
+    )
+    sizes: list[int] = []
+    for path in store.paths(manifest, "rows"):
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                texts = file.read_row_group(group, ["text"])["text"].to_pylist()
+                sizes.append(sum(len(text.encode()) for text in texts))
+                assert all(answers.pop(0) in text for text in texts)
+    assert answers == []
+    assert max(sizes) <= GROUP_BYTES
+    assert len(sizes) < 8  # 60 MB: groups are filled
+
+
+def left_behind() -> tuple[int, int, bool]:
+    return sys.getrecursionlimit(), sys.get_int_max_str_digits(), gc.isenabled()
+
+
+@pytest.fixture(params=[True, False], ids=["gc on", "gc off"])
+def collecting(request: pytest.FixtureRequest) -> Iterator[None]:
+    (gc.enable if request.param else gc.disable)()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collecting")
+def test_the_interpreter_is_left_as_it_was_found_however_it_ends(tmp_path: Path) -> None:
+    before = left_behind()
+    lines = [DEEP["a field"], deep(1_000, more="DEEP"), line("big", more=10**5_000) if False else b"{", line("last")]
+    manifest, _ = normalized(tmp_path / "well", lines)
+    assert manifest.counters["rows"] == 2
+    assert left_behind() == before
+    with pytest.raises(UserError, match="no template 'none'"):
+        normalized(tmp_path / "badly", lines, template="none")
+    assert left_behind() == before
+
+
+def test_nothing_of_a_record_waits_for_the_cycle_search_that_is_off_meanwhile(tmp_path: Path) -> None:
+    """Rejections above all: an exception that its own frames hold keeps the whole record."""
+    no_json = [tool_call("f", "{")]
+    lines = [
+        DEEP["a field"],
+        b"{",
+        b"[]",
+        line("no messages", messages=[]),
+        line("no answer", messages=[user()]),
+        line("empty answer", messages=[user(), assistant(" ... ")]),
+        line("token", messages=[user(), assistant("<|end|>")]),
+        line("role", messages=[{"role": "nobody"}]),
+        line("no json", messages=[user(), assistant("", tool_calls=no_json)]),
+        line("no header", messages=[user(), assistant("", tool_calls=[tool_call("a b", {})])]),
+        line("structure", messages=[user(), assistant("", tool_calls=[{"function": 5}])]),
+        line("last"),
+    ]
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        manifest, _ = normalized(tmp_path, lines)
+        gc.collect()
+        kept = [each for each in gc.garbage if isinstance(each, Rejected | Row | Turn)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert sum(manifest.counters["rejected"].values()) == 10
+    assert kept == []
