@@ -7,7 +7,10 @@ a tool's parameters (`tool_types`), fixed texts of other dialects (`templates`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
+
+import msgspec
 
 from nemo_assets.harmony.tool_types import compact_json, typescript_of
 
@@ -80,11 +83,17 @@ def _namespace(name: str, description: str | None, tools: Sequence[Mapping[str, 
     lines += [prefix + line for line in _lines(description or "")]
     if tools:
         lines.append(f"namespace {name} {{\n")
-        for tool in tools:
-            lines += [f"// {line}" for line in _lines(_text(tool.get("description")))]
-            lines.append(f"type {_text(tool.get('name'))} = {_parameters(tool.get('parameters'))} => any;\n")
+        lines += [_declared(msgspec.json.encode(tool)) for tool in tools]
         lines.append(f"}} // namespace {name}")
     return "\n".join(lines)
+
+
+@lru_cache(maxsize=4096)
+def _declared(tool_json: bytes) -> str:
+    """A tool as the namespace declares it. Given as JSON, because many conversations offer the same tools."""
+    tool = msgspec.json.decode(tool_json)
+    lines = [f"// {line}" for line in _lines(_text(tool.get("description")))]
+    return "\n".join([*lines, f"type {_text(tool.get('name'))} = {_parameters(tool.get('parameters'))} => any;\n"])
 
 
 def _parameters(schema: Any) -> str:
