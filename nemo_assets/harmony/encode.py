@@ -76,13 +76,14 @@ def _encode(conversation: Conversation, template: Template) -> Encoded:
         else:
             message = template.message_of(turn)
             frame = None if message is None else _frame_of(message._replace(body=""))
+            code = interpreter_code(turn)
+            counted = body if code is None else code
+            data = counted.encode()
             if role != "system":
-                code = interpreter_code(turn)
-                data = (body if code is None else code).encode()
                 content += (fields_before_body(role, channel, tool), b"%d:" % len(data), data)
-            if message is not None:
-                body = message.body
-                data = body.encode()
+            if message is not None and message.body is not counted:
+                data = message.body.encode()
+            body = body if message is None else message.body
         if frame is None:
             continue
         if search_utf8(data) is not None:

@@ -57,12 +57,14 @@ def loss_spans(
         first = max((number + 1 for number, message in enumerate(messages) if message.role != "assistant"), default=0)
     elif loss_mode != "assistant_all":
         raise ValueError(f"no loss mode {loss_mode!r}; there are assistant_all, assistant_last, assistant_sampled")
-    spans = [
-        (message.body_start, message.end if include_terminators else message.body_end)
-        for message in messages[first:]
-        if message.role == "assistant"
-    ]
-    return tuple([span for span in spans if span[0] < span[1]])
+    return tuple(
+        [
+            (message.body_start, end)
+            for message in messages[first:]
+            if message.role == "assistant"
+            and message.body_start < (end := message.end if include_terminators else message.body_end)
+        ]
+    )
 
 
 def _sampled(messages: Sequence[PlacedMessage]) -> tuple[tuple[int, int], ...]:

@@ -120,13 +120,15 @@ def _read_literal(text: str) -> Any:
 def _assistant_turns(message: dict[str, Any], content: str, place: int, made: _Calls) -> list[Turn]:
     made.begin()
     turns = []
-    reasoning = as_text(message.get("reasoning_content"))
-    if not is_blank(reasoning):
+    reasoning = message.get("reasoning_content")
+    if type(reasoning) is not str:
+        reasoning = as_text(reasoning)
+    if reasoning and not reasoning.isspace():
         turns.append(turn_of(("assistant", reasoning, "analysis", None, None)))
     calls = message.get("tool_calls") or ()
     if calls and not isinstance(calls, list):
         raise Rejected("invalid_tool_schema", reason="tool_calls_is_no_list", message=place)
-    if not is_blank(content):
+    if content and not content.isspace():
         turns.append(turn_of(("assistant", content, "commentary" if calls else "final", None, None)))
     for call in calls:
         turn = _call_turn(call, place)
