@@ -19,16 +19,17 @@ PACKAGE = "nemo_assets."
 OTHER = "other"
 CALLER = "(its caller)"  # what many steps use: the next function of nemo_assets outwards decides
 
+# `render` is the one walk that also encodes, looks for special tokens and hashes the content.
 # Step of a function `module:qualified name`, of a module, or of a package; the most specific entry counts.
 STEPS = {
     "stages.units": "plan",
+    "records.recipe": "plan",
     "stages.normalized": "read lines",
     "stages.normalized:normalize_unit": "arrow",
-    "stages.normalized:_outcome": "columns",
+    "stages.normalized:_Counted": "arrow",
     "stages.normalized:_rejection": "ledger",
-    "stages.normalized:_Collected": "ledger",
-    "stages.normalized:_Collected.drain_rows": "arrow",
     "records.parsing": "parse",
+    "records.long_integers": "parse",
     "records.census": "census",
     "records.adapters": "adapt",
     "records.messages": "adapt",
@@ -39,7 +40,10 @@ STEPS = {
     "records.rows:_schema_verdicts": "validate",
     "records.rows:_completion_fault": "validate",
     "records.schema": "columns",
+    "records.sorted_json": CALLER,
     "records.tools": "tools",
+    "records.row_groups": "arrow",
+    "records.repetition": "measure",
     "records.text_measures": "measure",
     "harmony": "render",
     "harmony.conversation:canonical_json": CALLER,
@@ -54,6 +58,7 @@ STEPS = {
     "storage.parquet": "write",
     "storage.staging": "publish",
     "disk": "publish",
+    "disk:write_all": "write",
     "disk:disk_told": CALLER,
     "disk:written_aside": CALLER,
 }
