@@ -111,7 +111,7 @@ def _end(placed: list[RenderedMessage], pieces: list[bytes], template: Template)
     placed[-1] = placed_message((*last[:6], last.body_end + len(terminator)))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)  # few, as a system prompt or tools can be a megabyte
 def _start_of(prologue: tuple[Message, ...]) -> tuple[bytes, tuple[RenderedMessage, ...]]:
     """The messages before the turns, none of them the last: the same for many conversations."""
     text, messages = render_messages(prologue, closing="none")

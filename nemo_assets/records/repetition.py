@@ -45,15 +45,11 @@ def _load_word(_typing: Any, _address: Any) -> Any:
 _word_at: Any = intrinsic(_load_word)
 
 
-SLACK = 8
-"""Bytes that a buffer must have behind its last text, so that a word can be read at every place."""
-
-
 def repeat_ratios(data: NDArray[np.uint8], spans: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Of each row the estimated share, in [0, 1), of bytes that repeat what stood earlier in the same row.
 
     `spans` (n, 2) are byte ranges of `data` to look at, and row i has the spans [rows[i], rows[i + 1]). Windows do not
-    reach across the end of a span. At least SLACK bytes of `data` lie behind the last span.
+    reach across the end of a span.
     """
     lengths = np.maximum(spans[:, 1] - spans[:, 0] - WINDOW + 1, 0)
     places = np.diff(np.concatenate(([0], np.cumsum(lengths)))[rows])
@@ -68,7 +64,7 @@ def repeat_ratio(texts: Sequence[bytes]) -> float:
     """The same of one row of these texts."""
     ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
     spans = np.stack([np.concatenate(([0], ends[:-1])), ends], axis=1).astype(np.int64)
-    data = np.frombuffer(b"".join([*texts, bytes(SLACK)]), np.uint8)
+    data = np.frombuffer(b"".join(texts), np.uint8)
     return float(repeat_ratios(data, spans, np.array([0, len(texts)]))[0])
 
 
@@ -82,7 +78,7 @@ def _measure(data: Any, spans: Any, rows: Any, places: Any, table: Any, anchors:
         for span in range(rows[row], rows[row + 1]):
             begin, length = spans[span, 0], spans[span, 1] - spans[span, 0] - WINDOW + 1
             if length > 0:
-                text = data[begin : begin + length + WINDOW - 1 + SLACK]
+                text = data[begin : begin + length + WINDOW - 1]
                 _find_anchors(text, anchors[:length])
                 anchors[length : length + 8] = 0
                 repeated += _repeated_bytes(text, length, anchors, table[:size], _U64(row + 1))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from nemo_assets.records.repetition import SLACK, repeat_ratios
+from nemo_assets.records.repetition import repeat_ratios
 from nemo_assets.records.rows import ROW_VALUES, Row, SourceFileRef
 from nemo_assets.records.schema import ROW_SCHEMA
 from nemo_assets.records.text_measures import REPETITIVE
@@ -45,7 +45,7 @@ class RowGroup:
         self._values: list[tuple[Any, ...]] = []
         self._bodies: list[int] = []
         self._bodies_of = [0]
-        self._buffer = memoryview(bytearray(GROUP_BYTES + SLACK))
+        self._buffer = memoryview(bytearray(GROUP_BYTES))
         self._ends = [0]
 
     def has_room(self, row: Row) -> bool:
@@ -56,8 +56,10 @@ class RowGroup:
     def add(self, row: Row) -> None:
         begin = self._ends[-1]
         end = begin + len(row.text)
-        if end + SLACK > len(self._buffer):  # one row larger than a group
-            self._buffer = memoryview(bytearray(end + SLACK))
+        if end > len(self._buffer):  # one row larger than a group
+            grown = memoryview(bytearray(end))
+            grown[:begin] = self._buffer[:begin]
+            self._buffer = grown
         self._buffer[begin:end] = row.text
         self._ends.append(end)
         self._values.append(row.values)

@@ -42,15 +42,16 @@ def line(name: str, **fields: Any) -> bytes:
 
 
 def deep(levels: int, **fields: Any) -> bytes:
-    """A record in which the string DEEP is so many lists in one another."""
-    return line("deep", **fields).replace(b'"DEEP"', b"[" * levels + b"]" * levels)
+    """A record in which the string DEEP is so many lists in one another, and SCHEMA so many schemas."""
+    record = line("deep", **fields).replace(b'"DEEP"', b"[" * levels + b"]" * levels)
+    return record.replace(b'"SCHEMA"', b'{"items":' * (levels - 1) + b"{}" + b"}" * (levels - 1))
 
 
 DEEP = {
     "a field": deep(999, more="DEEP"),
     "content": deep(997, messages=[user(), assistant("DEEP")]),
     "arguments": deep(993, messages=[user(), assistant("", tool_calls=[tool_call("f", {"a": "DEEP"})])]),
-    "a tool": deep(994, tools=[tool("f", {"default": "DEEP"})]),
+    "a schema": deep(996, tools=[tool("f", "SCHEMA")]),
 }
 
 
@@ -60,7 +61,7 @@ def test_a_record_of_a_thousand_levels_is_kept_and_its_neighbours_are_as_without
     manifest, store = normalized(tmp_path / "deep", [around[0], DEEP[where], around[1]])
     rows = rows_of(manifest, store).to_pylist()
     assert [row["source_uuid"] for row in rows] == ["before", "deep", "behind"]
-    assert (rows[1]["text"] + rows[1]["source_meta_json"]).count("[[[") > 0 or where == "a tool"
+    assert manifest.counters["rejected"] == {}
     plain, other = normalized(tmp_path / "plain", [around[0], line("plain"), around[1]])
     places = ("source_offset", "source_revision", "record_uid")
     for row, same in zip(rows[::2], rows_of(plain, other).to_pylist()[::2], strict=True):
@@ -84,42 +85,46 @@ def test_rows_of_a_megabyte_are_written_in_groups_of_few(tmp_path: Path) -> None
     assert len(sizes) < 8  # 60 MB: groups are filled
 
 
-def left_behind() -> tuple[int, int, bool]:
+def found_settings() -> tuple[int, int, bool]:
     return sys.getrecursionlimit(), sys.get_int_max_str_digits(), gc.isenabled()
 
 
 @pytest.fixture(params=[True, False], ids=["gc on", "gc off"])
-def collecting(request: pytest.FixtureRequest) -> Iterator[None]:
+def before(request: pytest.FixtureRequest) -> Iterator[tuple[int, int, bool]]:
+    """Settings of the interpreter that are not those of another test."""
+    depth, digits, collects = found_settings()
+    sys.setrecursionlimit(1_000)
+    sys.set_int_max_str_digits(4_300)
     (gc.enable if request.param else gc.disable)()
-    yield
-    gc.enable()
+    yield 1_000, 4_300, request.param
+    sys.setrecursionlimit(depth)
+    sys.set_int_max_str_digits(digits)
+    (gc.enable if collects else gc.disable)()
 
 
-@pytest.mark.usefixtures("collecting")
-def test_the_interpreter_is_left_as_it_was_found_however_it_ends(tmp_path: Path) -> None:
-    before = left_behind()
-    lines = [DEEP["a field"], deep(1_000, more="DEEP"), line("big", more=10**5_000) if False else b"{", line("last")]
+def test_the_interpreter_is_left_as_it_was_found_however_it_ends(tmp_path: Path, before: tuple[int, int, bool]) -> None:
+    big = line("big", more="BIG").replace(b'"BIG"', b"9" * 5_000)
+    lines = [DEEP["a field"], deep(1_000, more="DEEP"), b"{", big]
     manifest, _ = normalized(tmp_path / "well", lines)
     assert manifest.counters["rows"] == 2
-    assert left_behind() == before
+    assert found_settings() == before
     with pytest.raises(UserError, match="no template 'none'"):
         normalized(tmp_path / "badly", lines, template="none")
-    assert left_behind() == before
+    assert found_settings() == before
 
 
 def test_nothing_of_a_record_waits_for_the_cycle_search_that_is_off_meanwhile(tmp_path: Path) -> None:
     """Rejections above all: an exception that its own frames hold keeps the whole record."""
-    no_json = [tool_call("f", "{")]
     lines = [
         DEEP["a field"],
         b"{",
         b"[]",
         line("no messages", messages=[]),
         line("no answer", messages=[user()]),
-        line("empty answer", messages=[user(), assistant(" ... ")]),
+        line("empty answer", messages=[user(), assistant(" ... ", None)]),
         line("token", messages=[user(), assistant("<|end|>")]),
         line("role", messages=[{"role": "nobody"}]),
-        line("no json", messages=[user(), assistant("", tool_calls=no_json)]),
+        line("no json", messages=[user(), assistant("", tool_calls=[tool_call("f", "{")])]),
         line("no header", messages=[user(), assistant("", tool_calls=[tool_call("a b", {})])]),
         line("structure", messages=[user(), assistant("", tool_calls=[{"function": 5}])]),
         line("last"),

@@ -32,10 +32,13 @@ def directory_of(settings: Settings) -> Path:
     return settings.store.directory(Stage.NORMALIZED, KEY)
 
 
-def test_bytes_do_not_depend_on_the_number_of_workers(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_bytes_depend_neither_on_the_number_of_workers_nor_on_the_run(
+    settings: Settings, tmp_path: Path, workers: int
+) -> None:
     other = replace(settings, data_dir=tmp_path / "other")
     assert len(normalized(settings, workers=1).table("rows")) >= 3  # enough for processes to start
-    normalized(other, workers=2)
+    normalized(other, workers=workers)
     assert files_below(directory_of(settings)) == files_below(directory_of(other))
 
 
