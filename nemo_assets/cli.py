@@ -10,6 +10,7 @@ import functools
 import itertools
 import json
 import os
+import shutil
 import sqlite3
 import sys
 from collections import Counter
@@ -39,6 +40,7 @@ Splits = Annotated[
 ]
 
 _SQLITE_FAULTS = {"SQLITE_FULL": errno.ENOSPC, "SQLITE_READONLY": errno.EROFS, "SQLITE_CANTOPEN": errno.EACCES}
+_NEXT_TO_NOTHING = 1 << 20  # bytes free: what was to be written did not fit
 
 
 def main() -> None:
@@ -69,10 +71,12 @@ def main() -> None:
 def _disk_fault(error: BaseException | None) -> str | None:
     """One line for a full or unusable disk that something met which has no words of its own for the user."""
     while error is not None:
-        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorname in _SQLITE_FAULTS:
-            error = OSError(
-                _SQLITE_FAULTS[error.sqlite_errorname], str(error), str(Settings.from_environment().data_dir)
-            )
+        if isinstance(error, sqlite3.OperationalError):
+            data_dir = Settings.from_environment().data_dir
+            number = _SQLITE_FAULTS.get(error.sqlite_errorname)
+            if number is None and shutil.disk_usage(data_dir).free < _NEXT_TO_NOTHING:  # told as an I/O error as well
+                number = errno.ENOSPC
+            error = OSError(number, str(error), str(data_dir)) if number else error
         if isinstance(error, OSError):
             told = explained(error, Path(error.filename or "a file being written"))
             return None if told is None else str(told)

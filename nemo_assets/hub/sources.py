@@ -7,11 +7,15 @@ Does not: which file belongs to which split (`patterns`, `catalog`), what is in 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol, cast
 from urllib.parse import quote
+
+from huggingface_hub.errors import RevisionNotFoundError
 
 from nemo_assets.disk import disk_told, make_directory
 from nemo_assets.errors import UserError
@@ -20,6 +24,8 @@ from nemo_assets.hub.download import RemoteFile, download, partial_path
 from nemo_assets.hub.local_files import claimed, remember, sha256_at, take_over
 from nemo_assets.hub.remote_stream import open_remote
 from nemo_assets.progress import track
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,14 @@ class SourceFile:
     def content_id(self) -> str:
         """What names the bytes of this file: its sha256, else its git blob id. Equal ids mean equal bytes."""
         return self.sha256 or self.blob_id or ""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit of a source repo."""
+
+    id: str
+    date: datetime
 
 
 class Source(Protocol):
@@ -61,6 +75,9 @@ class Source(Protocol):
     def url(self, path: str, revision: str) -> str:
         """Where a person can look at the file."""
 
+    def history(self, revision: str) -> tuple[Commit, ...]:
+        """The commits from `revision` back to the first; empty if there is no such commit, or no history at all."""
+
 
 def open_source(
     repo_id: str, source_dir: Path | None = None, endpoint: str = DEFAULT_ENDPOINT, token: str | None = None
@@ -70,6 +87,33 @@ def open_source(
     if source_dir is not None:
         return DirectorySource(source_dir, repo_id)
     return HubSource(repo_id, Hub(endpoint, token))
+
+
+def not_older(source: Source, known: str | None) -> Source:
+    """The source, at `known` where its head is an ancestor of that revision: this is what a cache still shows.
+
+    A rewritten history has no `known` any more, so its head counts.
+    """
+    if known is None:
+        return source
+    head = source.revision()
+    if head == known or head not in {commit.id for commit in source.history(known)}:
+        return source
+    told = "%s: the head %s is older than %s, used before; taken for a cache that lags."
+    _log.warning(told, source.repo_id, head[:7], known[:7])
+    return _At(source, known)
+
+
+class _At:
+    """A source whose head is said to be another revision."""
+
+    def __init__(self, source: Source, revision: str) -> None:
+        self._revision = revision
+        self.repo_id, self.files, self.fetch = source.repo_id, source.files, source.fetch
+        self.open, self.url, self.history = source.open, source.url, source.history
+
+    def revision(self) -> str:
+        return self._revision
 
 
 def require_repo_id(repo_id: str) -> None:
@@ -105,6 +149,16 @@ class HubSource:
         with self.hub.explained(self.repo_id, revision):
             return download(self.hub, remote, destination)
 
+    def history(self, revision: str) -> tuple[Commit, ...]:
+        with self.hub.explained(self.repo_id, revision):
+            try:
+                commits = self.hub.call(
+                    lambda: self.hub.api().list_repo_commits(self.repo_id, repo_type="dataset", revision=revision)
+                )
+            except RevisionNotFoundError:
+                return ()
+        return tuple(Commit(commit.commit_id, commit.created_at) for commit in commits)
+
     def open(self, file: SourceFile, revision: str) -> BinaryIO:
         return cast(BinaryIO, open_remote(self.hub, self.repo_id, file.path, revision, file.size))
 
@@ -135,6 +189,9 @@ class DirectorySource:
 
     root: Path
     repo_id: str
+
+    def history(self, revision: str) -> tuple[Commit, ...]:
+        return ()
 
     def revision(self) -> str:
         return _revision_of(self._current_files())

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from nemo_assets.hub.client import Hub, Retry
 from nemo_assets.hub.sources import DirectorySource, HubSource, Source, SourceFile, require_repo_id
@@ -28,26 +28,11 @@ LOOKS_TO_GO_BACK = 3  # in a row that found an older head than the known one: no
 _MOST_FOLDERS = 8  # listed one by one; beyond, one listing of everything takes fewer requests
 
 
-@dataclass(frozen=True)
-class Commit:
-    """A commit of a source repo."""
-
-    id: str
-    date: datetime
-
-
-class Watched(Source, Protocol):
-    """A source that can be looked at again and again. Its `revision` is the head by one small request."""
-
-    def history(self, revision: str) -> tuple[Commit, ...]:
-        """The commits from `revision` back to the first; empty if there is no such commit, or no history at all."""
-
-
-def watch(repo_id: str, source_dir: Path | None, endpoint: str, token: str | None, retry: Retry) -> Watched:
+def watch(repo_id: str, source_dir: Path | None, endpoint: str, token: str | None, retry: Retry) -> Source:
     """The repo below `source_dir` where one is given, else on the Hub at `endpoint`."""
     require_repo_id(repo_id)
     if source_dir is not None:
-        return WatchedDirectory(source_dir, repo_id)
+        return DirectorySource(source_dir, repo_id)
     return WatchedHub(repo_id, Hub(endpoint, token, retry))
 
 
@@ -72,7 +57,7 @@ class Memory:
         return replace(self, found=head, looks=self.looks + 1 if head == self.found else 1)
 
 
-def reason_to_wait(source: Watched, memory: Memory, known: Iterable[str], now: datetime) -> str | None:
+def reason_to_wait(source: Source, memory: Memory, known: Iterable[str], now: datetime) -> str | None:
     """Why the head that was just found does not count yet; None if it does.
 
     `known` are the revisions that were relied upon so far. A head that is older than one of them is what a cache still
@@ -97,14 +82,6 @@ def reason_to_wait(source: Watched, memory: Memory, known: Iterable[str], now: d
 
 
 @dataclass(frozen=True)
-class WatchedDirectory(DirectorySource):
-    """A directory: what lies there counts at once."""
-
-    def history(self, revision: str) -> tuple[Commit, ...]:
-        return ()
-
-
-@dataclass(frozen=True)
 class WatchedHub(HubSource):
     """A repo on the Hub, asked as little as possible."""
 
@@ -122,16 +99,6 @@ class WatchedHub(HubSource):
             return get_hf_file_metadata(url, token=self.hub.token, endpoint=endpoint).commit_hash
         except RemoteEntryNotFoundError as error:
             return error.response.headers.get("X-Repo-Commit")
-
-    def history(self, revision: str) -> tuple[Commit, ...]:
-        with self.hub.explained(self.repo_id, revision):
-            try:
-                commits = self.hub.call(
-                    lambda: self.hub.api().list_repo_commits(self.repo_id, repo_type="dataset", revision=revision)
-                )
-            except RevisionNotFoundError:
-                return ()
-        return tuple(Commit(commit.commit_id, commit.created_at) for commit in commits)
 
     def files(self, revision: str) -> tuple[SourceFile, ...]:
         """All files at `revision`. Folders whose tree id this process has listed before are not asked for again."""

@@ -12,7 +12,7 @@ from nemo_assets.hub.sources import open_source
 from nemo_assets.orchestration import columns
 from nemo_assets.orchestration.automation import OptIn, on_data_change
 from nemo_assets.orchestration.chain import ChainAsset, chain_asset
-from nemo_assets.orchestration.external import RECIPE, SOURCE, recipe, source_read, tell_what_was_read
+from nemo_assets.orchestration.external import RECIPE, SOURCE, last_told, recipe, source_read, tell_what_was_read
 from nemo_assets.orchestration.metadata import materialized
 from nemo_assets.orchestration.partitions import Partitions, Per
 from nemo_assets.orchestration.resources import SettingsResource
@@ -46,7 +46,8 @@ def raw(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.Mat
     here = settings.load()
     split = here.catalog.split(context.partition_key)
     source = open_source(split.repo, here.source_dir, here.endpoint, here.token)
-    made = fetch_split(split, source, here.store, here.sample_records)
+    told = last_told(SOURCE, split.key, context.instance)
+    made = fetch_split(split, source, here.store, here.sample_records, told.revision if told else None)
     tell_what_was_read(source_read(made), context)
     return materialized(made, here)
 

@@ -23,7 +23,7 @@ from nemo_assets.errors import UserError
 from nemo_assets.hub.client import Retry
 from nemo_assets.hub.patterns import card_splits, match
 from nemo_assets.hub.sources import Source, SourceFile
-from nemo_assets.hub.watch import Memory, Watched, reason_to_wait, watch
+from nemo_assets.hub.watch import Memory, reason_to_wait, watch
 from nemo_assets.orchestration.external import RECIPE, SOURCE, Known, Report, last_told, recipe, source_seen
 from nemo_assets.settings import Settings
 from nemo_assets.stages.split_files import split_files
@@ -214,13 +214,13 @@ def _named_upstream(splits: Sequence[Split], source: Source) -> Mapping[str, Seq
 class _AskedOnce:
     """A source whose head and listing are asked for once: a look sees one moment, whatever the number of splits."""
 
-    source: Watched
+    source: Source
     _revision: str | None = None
     _files: dict[str, tuple[SourceFile, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.repo_id, self.fetch, self.open, self.url = (
-            self.source.repo_id, self.source.fetch, self.source.open, self.source.url,
+        self.repo_id, self.fetch, self.open, self.url, self.history = (
+            self.source.repo_id, self.source.fetch, self.source.open, self.source.url, self.source.history,
         )  # fmt: skip
 
     def revision(self) -> str:

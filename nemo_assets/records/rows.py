@@ -266,7 +266,7 @@ def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
             return None
     bodies = [turn.body for turn in turns if turn.role == "assistant"]
     if not bodies:
-        return {"reason": "no_assistant_turn", "turns": len(turns)}
+        return {"reason": "no_assistant_content", "turns": len(turns)}
     return {"reason": "no_letter_or_digit", "characters": sum(map(len, bodies))}
 
 

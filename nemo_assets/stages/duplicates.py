@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 import pyarrow as pa
 
@@ -9,7 +11,7 @@ from nemo_assets.catalog import Catalog
 from nemo_assets.dedup import exact_duplicates, ids_made_unique, in_survivor_order
 from nemo_assets.errors import UserError
 from nemo_assets.records.recipe import package_digest
-from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
+from nemo_assets.storage import Basis, Manifest, Part, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import write_part
 
@@ -54,12 +56,7 @@ def find_duplicates(scope: str, catalog: Catalog, store: Store) -> Manifest:
                 "removed": _of_split(removed, key, REMOVED_SCHEMA),
                 "renamed": _of_split(renamed, key, RENAMED_SCHEMA),
             }
-            parts = []
-            for table, rows in tables.items():
-                path = staging.target(table, number)
-                write_part(path, rows)
-                parts.append(staging.part(table, path, rows.num_rows))
-            staging.add(Unit(number, tuple(parts)))
+            parts = _written(staging, number, tables)
             splits[key] = {
                 "normalized": signed[key].details["normalized"],
                 "rows": signed[key].rows(),
@@ -75,6 +72,18 @@ def find_duplicates(scope: str, catalog: Catalog, store: Store) -> Manifest:
             "ids_made_unique": renamed.height,
         }
         return staging.commit(counters=counters, details={"splits": splits}, content=basis.inputs)
+
+
+def _written(staging: Staging, number: int, tables: Mapping[str, pa.Table]) -> tuple[Part, ...]:
+    """The parts of one split, unless an interrupted run has left them."""
+    if staging.missing([number]):
+        parts = []
+        for table, rows in tables.items():
+            path = staging.target(table, number)
+            write_part(path, rows)
+            parts.append(staging.part(table, path, rows.num_rows))
+        staging.add(Unit(number, tuple(parts)))
+    return staging.units[number].parts
 
 
 def signed_splits(scope: str, catalog: Catalog, store: Store) -> dict[str, Manifest]:

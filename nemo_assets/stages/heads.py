@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,20 +20,33 @@ from nemo_assets.storage import Part, Stage, Store
 from nemo_assets.storage.parquet import open_parquet, parquet_errors
 
 
-def fetch_heads(found: SplitFiles, source: Source, store: Store, records: int) -> Iterable[Part]:
-    """Samples of the files, in order, until `records` records are here."""
+class Head(NamedTuple):
+    """The first records of a file; `content_id` is the sha256 of the whole file."""
+
+    part: Part
+    content_id: str
+
+
+def fetch_heads(found: SplitFiles, source: Source, store: Store, records: int) -> Iterable[Head]:
+    """Samples of the files, in order, until `records` records are here.
+
+    What git itself holds is small, and its sha256 is not known before all of it is here.
+    """
+    blobs = store.root / Stage.RAW / "blobs"
     for file in found.files:
         if records <= 0:
             return
-        blob = store.root / Stage.RAW / "blobs" / f"{file.content_id}-head-{records}{Path(file.path).suffix}"
-        make_directory(blob.parent)
+        make_directory(blobs)
+        content_id = file.sha256 or source.fetch(file, found.revision, blobs / file.content_id)
+        blob = blobs / f"{content_id}-head-{records}{Path(file.path).suffix}"
         with source.open(file, found.revision) as stream:
             if file.path.endswith(".parquet"):
                 taken = _copy_parquet_head(stream, blob, records, f"{source.repo_id}/{file.path}")
             else:
                 taken = _copy_lines_head(stream, blob, records)
         records -= taken
-        yield Part("files", blob.relative_to(store.root).as_posix(), 0, blob.stat().st_size, sha256_of(blob))
+        part = Part("files", blob.relative_to(store.root).as_posix(), 0, blob.stat().st_size, sha256_of(blob))
+        yield Head(part, content_id)
 
 
 def _copy_lines_head(stream: Iterable[bytes], blob: Path, records: int) -> int:

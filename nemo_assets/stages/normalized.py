@@ -37,6 +37,7 @@ from nemo_assets.records.schema import (
 from nemo_assets.records.sorted_json import sorted_json
 from nemo_assets.records.tools import ToolsEntry
 from nemo_assets.stages import units as units_module
+from nemo_assets.stages.raw import require_intact
 from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
 from nemo_assets.storage import CENSUS, Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
@@ -78,6 +79,7 @@ def normalize(
     current = store.find_current(Stage.NORMALIZED, split.key, basis)
     if current is not None:
         return current
+    require_intact(raw, store)
     files = raw.details["files"]
     with store.staging(Stage.NORMALIZED, split.key, basis) as staging:
         paths = [(f"{split.repo}/{file['path']}", store.root / file["blob"]) for file in files]

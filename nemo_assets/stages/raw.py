@@ -6,6 +6,7 @@ Belongs here: taking files over, each content once. Does not: which files a spli
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ from nemo_assets.catalog import Split
 from nemo_assets.disk import make_directory
 from nemo_assets.errors import UserError
 from nemo_assets.hub.download import partial_path
-from nemo_assets.hub.sources import Source, SourceFile
+from nemo_assets.hub.local_files import sha256_at
+from nemo_assets.hub.sources import Source, SourceFile, not_older
 from nemo_assets.hub.transfers import together
 from nemo_assets.stages.heads import fetch_heads
 from nemo_assets.stages.split_files import SplitFiles, split_files
@@ -22,10 +24,13 @@ from nemo_assets.storage import Basis, Manifest, Part, Stage, Store
 from nemo_assets.storage.manifest import digest
 
 
-def fetch_split(split: Split, source: Source, store: Store, max_records: int | None = None) -> Manifest:
+def fetch_split(
+    split: Split, source: Source, store: Store, max_records: int | None = None, reported: str | None = None
+) -> Manifest:
     """Bring every file of the split into `raw/blobs`, named by content; what is there already is not fetched again.
 
     With `max_records` only the head of the split is read: a sample of its first records, rows numbered as in the whole.
+    A head older than the `reported` revision, else than the one that is current here, is taken for a lagging cache.
     `details.files` lists path, blob, content id and the revision where this content of the file first appeared;
     `details.left_out` the files that say the same records again, with the reason.
 
@@ -33,6 +38,8 @@ def fetch_split(split: Split, source: Source, store: Store, max_records: int | N
         UserError: the source cannot be reached or is not as the catalog says, or the disk cannot hold the files;
             nothing is made current.
     """
+    before = store.find(Stage.RAW, split.key)
+    source = not_older(source, reported or (before.details["revision"] if before else None))
     found = split_files(split, source)
     basis = raw_basis(found, max_records)
     current = store.find_current(Stage.RAW, split.key, basis)
@@ -47,18 +54,21 @@ def _bring(split: Split, found: SplitFiles, source: Source, store: Store, max_re
     since = _first_revisions(store.find(Stage.RAW, split.key))
     if max_records is None:
         parts = _fetch_all(split, found, source, store)
+        contents = [part.sha256 for part in parts]
     else:
-        parts = list(fetch_heads(found, source, store, max_records))
+        heads = list(fetch_heads(found, source, store, max_records))
+        parts, contents = [head.part for head in heads], [head.content_id for head in heads]
     files = [
         {
             "path": file.path,
             "blob": part.path,
-            "content_id": file.content_id,
+            "content_id": content,
+            "held_as": file.content_id,
             "size": file.size,
             "revision": since.get((file.path, file.content_id), found.revision),
             "url": source.url(file.path, found.revision),
         }
-        for file, part in zip(found.files, parts, strict=False)
+        for file, part, content in zip(found.files, parts, contents, strict=False)
     ]
     version = basis.version(Stage.RAW, split.key)
     counters = {"files": len(parts), "bytes": sum(part.bytes for part in parts)}
@@ -91,7 +101,18 @@ def raw_basis(found: SplitFiles, max_records: int | None) -> Basis:
 
 def _first_revisions(previous: Manifest | None) -> dict[tuple[str, str], str]:
     files = previous.details["files"] if previous else []
-    return {(file["path"], file["content_id"]): file["revision"] for file in files}
+    return {(file["path"], file["held_as"]): file["revision"] for file in files}
+
+
+def require_intact(raw: Manifest, store: Store) -> None:
+    """Raise UserError naming a file that is not what was fetched. One that nobody touched since is not read again."""
+    for part in raw.parts:
+        path = store.path(part)
+        if not path.is_file() or sha256_at(path) != part.sha256:
+            raise UserError(
+                f"{path}: damaged or gone since it was fetched for {raw.partition}. "
+                f"Delete it, if it is there, and materialise raw of {raw.partition} again."
+            )
 
 
 def _fetch_all(split: Split, found: SplitFiles, source: Source, store: Store) -> list[Part]:
@@ -120,7 +141,14 @@ def _size(path: Path) -> int:
 
 
 def _fetch(file: SourceFile, revision: str, source: Source, store: Store) -> Part:
-    """The file by its content: one that is here already is verified by its digest instead of fetched again."""
-    blob = store.root / Stage.RAW / "blobs" / file.content_id
-    sha256 = source.fetch(file, revision, blob)
+    """The file by its content: one that is here already is verified by its digest instead of fetched again.
+
+    What git itself holds is known by git's digest until it is here; the sha256 names it wherever it came from.
+    """
+    blobs = store.root / Stage.RAW / "blobs"
+    held = blobs / file.content_id
+    sha256 = source.fetch(file, revision, held)
+    blob = blobs / sha256
+    with contextlib.suppress(FileExistsError):
+        blob.hardlink_to(held)
     return Part("files", blob.relative_to(store.root).as_posix(), 0, file.size, sha256)

@@ -87,8 +87,8 @@ def sees_what_became_of_the_records(person: Person) -> None:
     visible(person, "funnel")
     assert person.line_of("dagster/row_count")[1].strip() == "27"
     assert person.line_of("no_messages")[:4] == ["rejected", "no_messages", "1", "3.4 %"]  # 1 of 29
-    assert person.line_of("unparseable") == ["rejected", "unparseable", "1", "3.4 %"]
-    assert person.line_of("93.1 %")[2:] == ["27", "93.1 %"]
+    assert person.line_of("unparseable")[:4] == ["rejected", "unparseable", "1", "3.4 %"]
+    assert person.line_of("93.1 %")[2:4] == ["27", "93.1 %"]
     histogram = person.page.locator("img[src^='data:image/svg']")
     drawn = "image => image.decode().then(() => image.naturalWidth > 0 && image.naturalHeight > 0)"
     assert histogram.evaluate(drawn)

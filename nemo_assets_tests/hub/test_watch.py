@@ -9,8 +9,8 @@ import pytest
 
 from nemo_assets.errors import UserError
 from nemo_assets.hub.client import Hub, Retry
-from nemo_assets.hub.sources import HubSource
-from nemo_assets.hub.watch import Commit, Memory, WatchedHub, reason_to_wait
+from nemo_assets.hub.sources import Commit, HubSource
+from nemo_assets.hub.watch import Memory, WatchedHub, reason_to_wait
 from nemo_assets_tests.hub.faults import Fault
 from nemo_assets_tests.hub.fixtures import RunningHub
 

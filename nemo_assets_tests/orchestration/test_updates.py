@@ -229,16 +229,16 @@ def test_a_lagging_head_that_a_squash_took_away_is_told_and_forgotten(seen: Worl
     assert f"org/alpha has no revision {before}" in (gone.skip_message or "")
 
 
-def test_a_run_that_was_shown_a_lagging_head_is_asked_for_again(daemon: Daemon, store: Store):
+def test_a_run_that_is_shown_a_lagging_head_reads_what_was_reported(daemon: Daemon, store: Store):
     before = store.repositories["org/alpha"].head
     daemon.world.write_jsonl(HIGH, OTHER)
     put_to_rest(store)
     daemon.world.tick()
     store.lag("org/alpha", before, reads=1)
-    assert of_splits(daemon.until_quiet()) == [("raw", "alpha/high")]
-
-    assert sources_of(daemon.world.tick()) == ["alpha/high"]
     assert of_splits(daemon.until_quiet()).count(("pools", "alpha/high")) == 1
+
+    assert sources_of(daemon.world.tick()) == []
+    assert of_splits(daemon.until_quiet()) == []
 
 
 def test_what_was_reported_and_got_lost_is_reported_again(seen: World):

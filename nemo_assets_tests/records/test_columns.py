@@ -195,7 +195,7 @@ def test_arguments_that_are_no_json_reject_the_record():
 
 @pytest.mark.parametrize(
     ("messages", "reason"),
-    [([user()], "no_assistant_turn"), ([user(), assistant("", "")], "no_assistant_turn"),
+    [([user()], "no_assistant_content"), ([user(), assistant("", "")], "no_assistant_content"),
      ([user(), assistant("…!?", " .")], "no_letter_or_digit")],
 )  # fmt: skip
 def test_an_empty_completion_is_rejected_or_on_demand_kept_and_flagged(messages, reason):

@@ -18,6 +18,7 @@ from nemo_assets.catalog.entries import SplitEntry
 from nemo_assets.errors import UserError
 from nemo_assets.hub.client import Hub, Retry
 from nemo_assets.hub.sources import DirectorySource, HubSource
+from nemo_assets.stages.normalized import normalize
 from nemo_assets.stages.raw import fetch_split
 from nemo_assets.storage import Manifest, Stage, Store
 from nemo_assets_tests.building import CATALOG
@@ -86,9 +87,8 @@ def test_a_storm_ends_with_the_right_bytes_or_with_none(hub_server: RunningHub, 
     calm = fetch_split(a_split(), source, store)
     assert contents_here(calm, store) == files
     assert [part.sha256 for part in calm.parts] == [hashlib.sha256(content).hexdigest() for content in files.values()]
-    assert sorted(path.name for path in (store.root / "raw/blobs").iterdir()) == sorted(
-        file["content_id"] for file in calm.details["files"]
-    )
+    named = {file[name] for file in calm.details["files"] for name in ("content_id", "held_as")}
+    assert {path.name for path in (store.root / "raw/blobs").iterdir()} == named
 
 
 def test_one_file_that_cannot_be_had_makes_nothing_current_and_costs_the_others_nothing(
@@ -172,8 +172,8 @@ def test_a_sample_survives_a_bad_line_and_tells_a_dead_one(
 ) -> None:
     hub_server.store.seed(REPO, {file[0]: file[1]})
     store, source = Store(tmp_path / "data"), source_on(hub_server)
-    hub_server.wire.inject(Fault("/resolve/.*/low|^/large/", reset_after=10, times=100))
-    with pytest.raises(UserError, match=rf"^{hub_server.endpoint} cannot be reached for org/Stormy \(ReadError"):
+    hub_server.wire.inject(Fault("/resolve/.*/low|^/large/", reset_after=0, times=100))
+    with pytest.raises(UserError, match=rf"^{hub_server.endpoint} cannot be reached for org/Stormy \("):
         fetch_split(a_split(), source, store, max_records=3)
     assert store.find(Stage.RAW, a_split().key) is None
     hub_server.wire.heal()
@@ -195,3 +195,36 @@ def test_parquet_beside_its_jsonl_is_recorded_as_left_out(hub_server: RunningHub
         {"path": "data/low-00000-of-00001.parquet", "reason": "the same records as data/low.jsonl"}
     ]
     assert not hub_server.wire.received("GET", "parquet")
+
+
+def test_an_older_head_is_a_lagging_cache_unless_it_was_reported(hub_server: RunningHub, tmp_path: Path) -> None:
+    older = hub_server.store.seed(REPO, {"data/low.jsonl": b'{"a": 1}\n'})
+    newer = hub_server.store.seed(REPO, {"data/low.jsonl": b'{"a": 2}\n'})
+    store, source, split = Store(tmp_path / "data"), source_on(hub_server), a_split()
+    assert fetch_split(split, source, store).details["revision"] == newer
+
+    hub_server.store.lag(REPO, older, reads=10)
+    assert contents_here(fetch_split(split, source, store), store) == {"data/low.jsonl": b'{"a": 2}\n'}
+    rolled_back = fetch_split(split, source, store, reported=older)
+    assert contents_here(rolled_back, store) == {"data/low.jsonl": b'{"a": 1}\n'}
+
+
+def test_a_file_that_git_holds_is_named_as_in_a_directory(hub_server: RunningHub, tmp_path: Path) -> None:
+    content = b'{"a": 1}\n'  # small: no LFS
+    hub_server.store.seed(REPO, {"data/low.jsonl": content})
+    (tmp_path / "sources" / REPO / "data").mkdir(parents=True)
+    (tmp_path / "sources" / REPO / "data" / "low.jsonl").write_bytes(content)
+    sources = {"hub": source_on(hub_server), "directory": DirectorySource(tmp_path / "sources", REPO)}
+    made = {name: fetch_split(a_split(), source, Store(tmp_path / name)) for name, source in sources.items()}
+    assert made["hub"].details["files"][0]["content_id"] == hashlib.sha256(content).hexdigest()
+    assert made["hub"].details["files"][0]["content_id"] == made["directory"].details["files"][0]["content_id"]
+    assert made["hub"].parts == made["directory"].parts
+
+
+def test_a_blob_that_went_bad_after_it_was_fetched_is_not_normalized(hub_server: RunningHub, tmp_path: Path) -> None:
+    hub_server.store.seed(REPO, {"data/low.jsonl": b'{"a": 1}\n'})
+    store = Store(tmp_path / "data")
+    raw = fetch_split(a_split(), source_on(hub_server), store)
+    store.path(raw.parts[0]).write_bytes(b'{"a": 7}\n')
+    with pytest.raises(UserError, match="damaged or gone since it was fetched"):
+        normalize(a_split(), store)
