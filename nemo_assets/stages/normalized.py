@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from nemo_assets.catalog import Split
 from nemo_assets.disk import write_durably
@@ -42,6 +45,8 @@ from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
 from nemo_assets.storage import CENSUS, Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import PartWriter, open_parquet, parquet_errors, write_part
+
+BATCH_BYTES = 8 << 20  # of a Parquet row group that are Python values at a time
 
 RULES = 1  # version of the drop rules, named in the evidence; raise when a code changes its meaning
 
@@ -176,9 +181,8 @@ class _Counted:
         self._rows += table.num_rows
         tags = pc.value_counts(pc.list_flatten(table["quality_tags"]))
         self._tags.update({tag["values"]: tag["counts"] for tag in tags.to_pylist()})
-        lengths = pc.value_counts(table["stats_approx_tokens"])
-        for length in lengths.to_pylist():
-            self._lengths[str(length_bin(length["values"]))] += length["counts"]
+        bins, counts = np.unique(length_bins(table["stats_approx_tokens"].to_numpy()), return_counts=True)
+        self._lengths.update({str(lower): int(count) for lower, count in zip(bins, counts, strict=True)})
         return table
 
     def counters(self, rejected: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -192,9 +196,10 @@ class _Counted:
         }
 
 
-def length_bin(tokens: int) -> int:
-    """Lower edge of the power-of-two bin of a token count, 0 for fewer than 64."""
-    return 0 if tokens < 64 else 1 << (tokens.bit_length() - 1)
+def length_bins(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Lower edges of the power-of-two bins of token counts, 0 for fewer than 64."""
+    _, bit_lengths = np.frexp(tokens)
+    return np.where(tokens < 64, 0, np.int64(1) << np.maximum(bit_lengths - 1, 0))
 
 
 Result = TypeVar("Result")
@@ -246,16 +251,20 @@ def _line_records(piece: Piece) -> Iterator[Unread]:
 def _parquet_records(piece: Piece) -> Iterator[Unread]:
     extent, name = piece.extent, f"{piece.file.split.repo}/{piece.file.path}"
     with open_parquet(piece.blob, name) as file:
-        number = extent.first_row
-        for group in range(extent.start, extent.end):
-            with parquet_errors(name):
-                table = file.read_row_group(group)
-            columns = {
-                field: _as_bytes(column) for field, column in zip(file.schema_arrow.names, table.columns, strict=True)
-            }
-            for values in zip(*(column.to_pylist() for column in columns.values()), strict=True):
-                yield number, None, None, _decoded, dict(zip(columns, values, strict=True))
+        names, number = file.schema_arrow.names, extent.first_row
+        for batch in _batches(file, extent, name):
+            for values in zip(*(_as_bytes(column).to_pylist() for column in batch.columns), strict=True):
+                yield number, None, None, _decoded, dict(zip(names, values, strict=True))
                 number += 1
+
+
+def _batches(file: pq.ParquetFile, extent: Extent, name: str) -> Iterator[pa.RecordBatch]:
+    """The rows of some row groups, BATCH_BYTES at a time: a row group may be as large as its writer's memory was."""
+    for group in range(extent.start, extent.end):
+        metadata = file.metadata.row_group(group)
+        rows = max(1, BATCH_BYTES * metadata.num_rows // max(1, metadata.total_byte_size))
+        with parquet_errors(name):
+            yield from file.iter_batches(batch_size=rows, row_groups=[group])
 
 
 def _rejection(
@@ -286,7 +295,7 @@ def lines_of(path: Path, extent: Extent) -> Iterator[tuple[int, int, bytes]]:
             offset += len(line)
 
 
-def _as_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _as_bytes(column: pa.Array) -> pa.Array:
     """Strings as bytes: Parquet files can hold invalid UTF-8, which is one record's fault and not the file's."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return column.cast(pa.large_binary())

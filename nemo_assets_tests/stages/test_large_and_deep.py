@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,8 +19,9 @@ from nemo_assets.harmony import Turn
 from nemo_assets.hub.sources import open_source
 from nemo_assets.records.row_groups import GROUP_BYTES
 from nemo_assets.records.rows import Row
-from nemo_assets.stages.normalized import normalize
+from nemo_assets.stages.normalized import BATCH_BYTES, _batches, normalize
 from nemo_assets.stages.raw import fetch_split
+from nemo_assets.stages.units import Extent
 from nemo_assets.storage import Manifest, Store
 from nemo_assets_tests.building import CHAT_IF, assistant, chat, tool, tool_call, user, with_source
 from nemo_assets_tests.stages.making import rows_of
@@ -142,3 +144,13 @@ def test_nothing_of_a_record_waits_for_the_cycle_search_that_is_off_meanwhile(tm
         gc.enable()
     assert sum(manifest.counters["rejected"].values()) == 10
     assert kept == []
+
+
+def test_a_large_row_group_is_read_a_little_at_a_time_and_whole(tmp_path: Path) -> None:
+    table = pa.table({"text": [f"{number} " * 250_000 for number in range(60)]})  # about 40 MB of UTF-8
+    pq.write_table(table, tmp_path / "one.parquet", row_group_size=60)
+    with pq.ParquetFile(tmp_path / "one.parquet") as file:
+        assert file.num_row_groups == 1
+        batches = list(_batches(file, Extent(0, 0, 1, 0, 60), "one.parquet"))
+    assert max(batch.nbytes for batch in batches) < 2 * BATCH_BYTES
+    assert pa.Table.from_batches(batches) == table
