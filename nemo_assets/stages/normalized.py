@@ -40,7 +40,7 @@ from nemo_assets.records.schema import (
 from nemo_assets.records.sorted_json import sorted_json
 from nemo_assets.records.tools import ToolsEntry
 from nemo_assets.stages import units as units_module
-from nemo_assets.stages.raw import require_intact
+from nemo_assets.stages.blobs import require_intact
 from nemo_assets.stages.units import UNIT_BYTES, Extent, plan_extents, run_units
 from nemo_assets.storage import CENSUS, Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest

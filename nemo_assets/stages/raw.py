@@ -15,7 +15,6 @@ from nemo_assets.catalog import Split
 from nemo_assets.disk import make_directory
 from nemo_assets.errors import UserError
 from nemo_assets.hub.download import partial_path
-from nemo_assets.hub.local_files import sha256_at
 from nemo_assets.hub.sources import Source, SourceFile, not_older
 from nemo_assets.hub.transfers import together
 from nemo_assets.stages.heads import fetch_heads
@@ -102,17 +101,6 @@ def raw_basis(found: SplitFiles, max_records: int | None) -> Basis:
 def _first_revisions(previous: Manifest | None) -> dict[tuple[str, str], str]:
     files = previous.details["files"] if previous else []
     return {(file["path"], file["held_as"]): file["revision"] for file in files}
-
-
-def require_intact(raw: Manifest, store: Store) -> None:
-    """Raise UserError naming a file that is not what was fetched. One that nobody touched since is not read again."""
-    for part in raw.parts:
-        path = store.path(part)
-        if not path.is_file() or sha256_at(path) != part.sha256:
-            raise UserError(
-                f"{path}: damaged or gone since it was fetched for {raw.partition}. "
-                f"Delete it, if it is there, and materialise raw of {raw.partition} again."
-            )
 
 
 def _fetch_all(split: Split, found: SplitFiles, source: Source, store: Store) -> list[Part]:
