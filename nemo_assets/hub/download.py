@@ -80,6 +80,7 @@ def download(hub: Hub, remote: RemoteFile, destination: Path) -> str:
                 remember(destination, partial.sha256)
                 return partial.sha256
             partial.restart(meter)
+        aside.unlink()
     raise UserError(
         f"{label} at {remote.revision}: the bytes received do not have the digest {remote.content_id} "
         "that the Hub names. Run again; if it stays so, a proxy in between or the repo itself is damaged."
