@@ -90,15 +90,13 @@ def open_source(
 
 
 def not_older(source: Source, known: str | None) -> Source:
-    """The source, at `known` where its head is an ancestor of that revision: this is what a cache still shows.
+    """The source at its head, which is asked for once; at `known` where the head is an ancestor of that revision.
 
-    A rewritten history has no `known` any more, so its head counts.
+    An ancestor is what a lagging cache still shows. A rewritten history has no `known` any more, so its head counts.
     """
-    if known is None:
-        return source
     head = source.revision()
-    if head == known or head not in {commit.id for commit in source.history(known)}:
-        return source
+    if known is None or head == known or head not in {commit.id for commit in source.history(known)}:
+        return _At(source, head)
     told = "%s: the head %s is older than %s, used before; taken for a cache that lags."
     _log.warning(told, source.repo_id, head[:7], known[:7])
     return _At(source, known)

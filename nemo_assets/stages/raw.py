@@ -6,15 +6,15 @@ Belongs here: taking files over, each content once. Does not: which files a spli
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from functools import partial
 from pathlib import Path
 
 from nemo_assets.catalog import Split
-from nemo_assets.disk import make_directory
+from nemo_assets.disk import make_directory, write_durably
 from nemo_assets.errors import UserError
 from nemo_assets.hub.download import partial_path
+from nemo_assets.hub.local_files import sha256_at
 from nemo_assets.hub.sources import Source, SourceFile, not_older
 from nemo_assets.hub.transfers import together
 from nemo_assets.stages.heads import fetch_heads
@@ -100,7 +100,8 @@ def raw_basis(found: SplitFiles, max_records: int | None) -> Basis:
 
 def _first_revisions(previous: Manifest | None) -> dict[tuple[str, str], str]:
     files = previous.details["files"] if previous else []
-    return {(file["path"], file["held_as"]): file["revision"] for file in files}
+    # Manifests of earlier versions know a file by what it is held as alone.
+    return {(file["path"], file.get("held_as", file["content_id"])): file["revision"] for file in files}
 
 
 def _fetch_all(split: Split, found: SplitFiles, source: Source, store: Store) -> list[Part]:
@@ -137,6 +138,6 @@ def _fetch(file: SourceFile, revision: str, source: Source, store: Store) -> Par
     held = blobs / file.content_id
     sha256 = source.fetch(file, revision, held)
     blob = blobs / sha256
-    with contextlib.suppress(FileExistsError):
-        blob.hardlink_to(held)
+    if blob != held and not (blob.is_file() and sha256_at(blob) == sha256):
+        write_durably(blob, held.read_bytes())
     return Part("files", blob.relative_to(store.root).as_posix(), 0, file.size, sha256)

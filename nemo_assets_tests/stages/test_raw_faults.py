@@ -205,7 +205,9 @@ def test_an_older_head_is_a_lagging_cache_unless_it_was_reported(hub_server: Run
 
     hub_server.store.lag(REPO, older, reads=10)
     assert contents_here(fetch_split(split, source, store), store) == {"data/low.jsonl": b'{"a": 2}\n'}
+    hub_server.wire.forget()
     rolled_back = fetch_split(split, source, store, reported=older)
+    assert len(hub_server.wire.received("GET", f"^/api/datasets/{REPO}$")) == 1  # a second look could see another head
     assert contents_here(rolled_back, store) == {"data/low.jsonl": b'{"a": 1}\n'}
 
 
@@ -228,3 +230,30 @@ def test_a_blob_that_went_bad_after_it_was_fetched_is_not_normalized(hub_server:
     store.path(raw.parts[0]).write_bytes(b'{"a": 7}\n')
     with pytest.raises(UserError, match="damaged or gone since it was fetched"):
         normalize(a_split(), store)
+
+
+def test_bytes_that_git_holds_are_mended_when_they_went_bad(hub_server: RunningHub, tmp_path: Path) -> None:
+    hub_server.store.seed(REPO, {"data/low.jsonl": b'{"a": 1}\n'})
+    store = Store(tmp_path / "data")
+    made = fetch_split(a_split(), source_on(hub_server), store)
+    for blob in (store.root / "raw" / "blobs").iterdir():
+        blob.write_bytes(b'{"a": 7}\n')
+    (store.directory(Stage.RAW, made.partition) / "manifest.json").unlink()
+    again = fetch_split(a_split(), source_on(hub_server), store)
+    assert contents_here(again, store) == {"data/low.jsonl": b'{"a": 1}\n'}
+
+
+def test_a_manifest_of_before_files_were_named_by_sha256_keeps_its_revisions(
+    hub_server: RunningHub, tmp_path: Path
+) -> None:
+    first = hub_server.store.seed(REPO, {"data/low-0.jsonl": b'{"a": 1}\n'})
+    split = a_split(("data/low*",))
+    store, source = Store(tmp_path / "data"), source_on(hub_server)
+    made = fetch_split(split, source, store)
+    [file] = made.details["files"]
+    earlier = {**file, "content_id": file["held_as"]}
+    del earlier["held_as"]
+    store.write_manifest(msgspec.structs.replace(made, details={**made.details, "files": [earlier]}))
+    hub_server.store.seed(REPO, {"data/low-1.jsonl": b'{"a": 2}\n'})
+    revisions = {file["path"]: file["revision"] for file in fetch_split(split, source, store).details["files"]}
+    assert revisions["data/low-0.jsonl"] == first != revisions["data/low-1.jsonl"]
