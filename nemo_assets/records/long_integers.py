@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nemo_assets.records.compiled import compiled
+from nemo_assets.compiled import compiled
 
 LONG = 19
 """Digits of the shortest integer that 64 bits with a sign may not hold."""

@@ -19,7 +19,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from nemo_assets.records.compiled import compiled
+from nemo_assets.compiled import compiled
 
 WINDOW = 32  # bytes that must be equal to count as repeated: a phrase of about six words
 GAP = 64  # bytes without an anchor after which the next place is taken as one
