@@ -26,14 +26,16 @@ DEFAULT_BATCH_SIZE = 8  # rows
 TOKENS_PER_FORWARD = 16_384  # keeps the experts of a sparse model busy without outgrowing one accelerator
 
 Scorer = Literal["modal", "local"]
+DedupEngine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where data lie, where they come from and go to, who scores. Built by `from_environment`.
+    """Where data lie, where they come from and go to, who scores and compares. Built by `from_environment`.
 
     max_length in tokens, batch_size in rows; scorer_max_records limits the scorer alone, sample_records the whole chain
-    (and moves it into `samples/` of the data directory).
+    (and moves it into `samples/` of the data directory). ray_address counts where dedup_engine is ray; None is what Ray
+    makes of it.
     """
 
     data_dir: Path
@@ -52,6 +54,8 @@ class Settings:
     workers: int = 1
     sample_records: int | None = None
     catalog_dir: Path = CATALOG_DIR
+    dedup_engine: DedupEngine = "local"
+    ray_address: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -63,15 +67,12 @@ class Settings:
         given = os.environ if environment is None else environment
         data_dir = _directory(given, "NEMO_DATA_DIR") or Path(".data").absolute()
         env = {**_defaults_of(data_dir), **given}
-        scorer = env.get("NEMO_SCORER") or "modal"
-        if scorer not in ("modal", "local"):
-            raise UserError(f"NEMO_SCORER={scorer}: set it to modal or local.")
         return cls(
             data_dir=data_dir,
             source_dir=_directory(env, "NEMO_SOURCE_DIR"),
             publish_to=_destination(env.get("NEMO_PUBLISH_TO")),
             public=_flag(env, "NEMO_PUBLIC"),
-            scorer=scorer,  # type: ignore[arg-type]  # checked above
+            scorer=_one_of(env, "NEMO_SCORER", "modal", "local"),  # type: ignore[arg-type]  # it is one of these
             model_name=env.get("MODEL_NAME") or None,
             max_length=_positive(env, "MAX_LENGTH", DEFAULT_MAX_LENGTH),
             batch_size=_positive(env, "BATCH_SIZE", DEFAULT_BATCH_SIZE),
@@ -82,6 +83,8 @@ class Settings:
             token=env.get("HF_TOKEN") or None,
             workers=_positive(env, "NEMO_WORKERS", workers_that_fit()),
             catalog_dir=_directory(env, "NEMO_CATALOG_DIR") or CATALOG_DIR,
+            dedup_engine=_one_of(env, "NEMO_DEDUP_ENGINE", "local", "ray"),  # type: ignore[arg-type]  # likewise
+            ray_address=env.get("RAY_ADDRESS") or None,
         )
 
     def sampled(self, records: int) -> Settings:
@@ -166,6 +169,13 @@ def _directory(env: Mapping[str, str], name: str) -> Path | None:
     if "://" in value:
         raise UserError(f"{name}={value}: set it to a local directory; object stores are not supported.")
     return Path(value).absolute()
+
+
+def _one_of(env: Mapping[str, str], name: str, default: str, other: str) -> str:
+    value = env.get(name) or default
+    if value not in (default, other):
+        raise UserError(f"{name}={value}: set it to {default} or {other}.")
+    return value
 
 
 def _positive(env: Mapping[str, str], name: str, default: int) -> int:

@@ -29,6 +29,8 @@ def test_defaults():
         workers=workers_that_fit(),
         sample_records=None,
         catalog_dir=CATALOG_DIR,
+        dedup_engine="local",
+        ray_address=None,
     )
     assert settings.destination == str(Path.cwd() / ".data" / "hub")
     assert settings.catalog.checkpoints["student"].model == "unsloth/gpt-oss-120b"
@@ -40,10 +42,11 @@ def test_every_variable_is_read_and_an_empty_one_is_not_set(tmp_path):
         "NEMO_SCORER": "local", "MODEL_NAME": "me/model", "MAX_LENGTH": "10", "BATCH_SIZE": "2", "MAX_RECORDS": "3",
         "CANDIDATE_DATASET_ID": "me/pools", "CANDIDATE_SUBDIR": "low", "HF_ENDPOINT": "http://hub", "HF_TOKEN": "t",
         "NEMO_WORKERS": "1", "NEMO_CATALOG_DIR": "catalog",
+        "NEMO_DEDUP_ENGINE": "ray", "RAY_ADDRESS": "head:6379",
     }  # fmt: skip
     assert Settings.from_environment(values) == Settings(
         tmp_path, Path.cwd() / "sources", "hf://me", True, "local", "me/model", 10, 2, 3, "me/pools", "low", "http://hub",
-        "t", 1, None, Path.cwd() / "catalog",
+        "t", 1, None, Path.cwd() / "catalog", "ray", "head:6379",
     )  # fmt: skip
     assert Settings.from_environment(dict.fromkeys(values, "")) == Settings.from_environment({})
 
@@ -52,6 +55,7 @@ def test_every_variable_is_read_and_an_empty_one_is_not_set(tmp_path):
     ("name", "value", "says"),
     [
         ("NEMO_SCORER", "gpu", "set it to modal or local."),
+        ("NEMO_DEDUP_ENGINE", "daft", "set it to local or ray."),
         ("NEMO_PUBLIC", "yes", "set it to 1 or 0."),
         *[
             (name, value, "set it to a whole number of 1 or more.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from nemo_assets.errors import UserError
 
 Effort = Literal["low", "medium", "high"]
+Action = Literal["tag", "reject"]
 Identity = Literal["uuid", "problem_uuid", "content", "text"]
 
 
@@ -95,12 +96,61 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     score: bool = True
 
 
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class DuplicatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When rows count as duplicates, and when so many are removed that somebody should look.
+
+    thresholds: Jaccard similarity by scope. numbers_must_agree: domains in which rows with other numbers are no
+    duplicates. removal_ceiling: share of a source's rows, removal_ceilings the same by source; survivor_ceiling: rows
+    that one survivor stands for.
+    """
+
+    thresholds: dict[str, Share]
+    numbers_must_agree: tuple[str, ...] = ()
+    unique_statements: bool = True
+    bucket_cap: Count = 256
+    removal_ceiling: Share = 0.5
+    removal_ceilings: dict[str, Share] = {}
+    survivor_ceiling: Count = 1000
+
+
+class ContaminationActions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of a row in which a record of an evaluation set is found, by how much of it is found."""
+
+    verbatim: Action = "reject"
+    near: Action = "tag"
+    template_sibling: Action = "tag"
+
+
+class EvaluationSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Records that no row may hold: files of a dataset on the Hub, or one local file.
+
+    repo: `<org>/<name>`, with the globs `files` and, to pin it, the 40 hex digits of a commit as `revision`; path: the
+    local file instead, relative to the YAML. columns: what is looked for in rows; id: the column that names a record,
+    else its row number does. near: share of the n-grams of a record that, found in a row, make the row a near one.
+    """
+
+    columns: tuple[str, ...]
+    repo: str | None = None
+    revision: str | None = None
+    files: tuple[str, ...] = ()
+    path: str | None = None
+    id: str | None = None
+    near: Share = 0.8
+    actions: ContaminationActions = ContaminationActions()
+
+
 class Catalog(msgspec.Struct, frozen=True, dict=True):
     """Everything declared, sources in precedence order."""
 
     sources: dict[str, SourceEntry]
     pool_policy: PoolPolicy
     checkpoints: dict[str, Checkpoint]
+    evaluation_sets: dict[str, EvaluationSet]
+    duplicate_policy: DuplicatePolicy
 
     @cached_property
     def splits(self) -> Mapping[str, Split]:

@@ -8,21 +8,28 @@ from typing import TypeVar
 
 import msgspec
 
-from nemo_assets.catalog.entries import Catalog, Checkpoint, PoolPolicy, SourceEntry
+from nemo_assets.catalog.entries import Catalog, Checkpoint, DuplicatePolicy, EvaluationSet, PoolPolicy, SourceEntry
 from nemo_assets.errors import UserError
 
 CATALOG_DIR = Path(__file__).parent
+EVALUATION_SETS = "evaluation_sets.yaml"
 
 # A partition key becomes a directory and a URL, and `datasets` allows only word characters in split names.
 _SLUG = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _SPLIT = re.compile(r"\w+", re.ASCII)
 _POOL = re.compile(r"[a-z0-9_]+")
+_EVALUATION_SET = re.compile(r"[a-z0-9][a-z0-9._-]*")  # part of a tag, whose parts colons separate
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 Decoded = TypeVar("Decoded")
 
 
 class _Checkpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoints: dict[str, Checkpoint]
+
+
+class _EvaluationSets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    evaluation_sets: dict[str, EvaluationSet]
 
 
 def load_catalog(directory: Path = CATALOG_DIR) -> Catalog:
@@ -44,7 +51,26 @@ def load_catalog(directory: Path = CATALOG_DIR) -> Catalog:
         if not _POOL.fullmatch(name) or name in ("rows", "tools", "ledger"):
             raise UserError(f"{pools}: {name!r} cannot name a pool; use lower case letters, digits and underscores.")
     checkpoints = _decode(directory / "policies" / "checkpoints.yaml", _Checkpoints).checkpoints
-    return Catalog(sources, policy, checkpoints)
+    evaluation_sets = _evaluation_sets(directory / "policies" / EVALUATION_SETS)
+    duplicates = _duplicate_policy(directory / "policies" / "duplicates.yaml", sources)
+    return Catalog(sources, policy, checkpoints, evaluation_sets, duplicates)
+
+
+def _evaluation_sets(path: Path) -> dict[str, EvaluationSet]:
+    sets = _decode(path, _EvaluationSets).evaluation_sets
+    for name, entry in sets.items():
+        _check_evaluation_set(f"{path}: evaluation set {name!r}", name, entry)
+    return sets
+
+
+def _duplicate_policy(path: Path, sources: dict[str, SourceEntry]) -> DuplicatePolicy:
+    policy = _decode(path, DuplicatePolicy)
+    scopes = {source.scope for source in sources.values()}
+    if missing := sorted(scopes - policy.thresholds.keys()):
+        raise UserError(f"{path}: thresholds lacks scope {missing[0]!r}, which the sources name.")
+    if unknown := sorted(policy.removal_ceilings.keys() - sources.keys()):
+        raise UserError(f"{path}: removal_ceilings names {unknown[0]!r}, which is no source here.")
+    return policy
 
 
 def _decode(path: Path, as_type: type[Decoded]) -> Decoded:
@@ -73,3 +99,24 @@ def _check_origins(directory: Path, sources: dict[str, SourceEntry]) -> None:
         origin = source.correctness_from
         if origin is not None and origin not in sources:
             raise UserError(f"{directory / slug}.yaml: correctness_from names {origin!r}, which is no source here.")
+
+
+def _check_evaluation_set(where: str, name: str, entry: EvaluationSet) -> None:
+    if not _EVALUATION_SET.fullmatch(name):
+        raise UserError(f"{where}: use lower case letters, digits, dots, dashes and underscores.")
+    if (entry.repo is None) == (entry.path is None):
+        raise UserError(f"{where} needs either `repo`, for a dataset on the Hub, or `path`, for a local file.")
+    if entry.repo is not None and (entry.repo.count("/") != 1 or not entry.files):
+        raise UserError(f"{where}: `repo` must read <org>/<name>, and `files` must name its files, as globs.")
+    if entry.repo is None and (entry.files or entry.revision):
+        raise UserError(f"{where}: `files` and `revision` belong to a `repo`; a local file is named by `path` alone.")
+    if entry.revision is not None and not _COMMIT.fullmatch(entry.revision):
+        raise UserError(f"{where}: `revision` must be a commit of {entry.repo}, 40 hex digits, not {entry.revision!r}.")
+    if not entry.columns or len(set(entry.columns)) < len(entry.columns):
+        raise UserError(f"{where}: `columns` must name the columns to look for, each once.")
+    actions = entry.actions
+    rejects = [action == "reject" for action in (actions.verbatim, actions.near, actions.template_sibling)]
+    if rejects != sorted(rejects, reverse=True):
+        raise UserError(
+            f"{where}: a tier may be rejected only if those above it are: verbatim, near, template_sibling."
+        )

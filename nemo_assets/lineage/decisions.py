@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from nemo_assets.catalog import Catalog, Split
-from nemo_assets.dedup import CODE_EXACT
+from nemo_assets.dedup.rules import CODE_EXACT
 from nemo_assets.lineage.entries import Entry, has_uid
 from nemo_assets.lineage.originals import SourceBlob
 from nemo_assets.lineage.pool_reasons import pool_reasons

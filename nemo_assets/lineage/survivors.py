@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nemo_assets.catalog import Catalog
-from nemo_assets.dedup import SIGNATURE_SCHEMA, SURVIVOR_ORDER
+from nemo_assets.dedup.signatures import SIGNATURE_SCHEMA
+from nemo_assets.dedup.survivor import SURVIVOR_ORDER
 from nemo_assets.lineage.entries import has_uid
 from nemo_assets.storage import Stage, Store
 from nemo_assets.storage.parquet import scan
@@ -21,6 +22,8 @@ _TOLD = {
     "source_file": "its file sorts first",
     "source_row": "its row comes first in the file",
 }
+
+_COMPARED = [column for column, _ in SURVIVOR_ORDER if column != "split_position"]
 
 
 @dataclass(frozen=True)
@@ -57,5 +60,5 @@ def _signature(partition: str, uid: bytes, catalog: Catalog, store: Store) -> di
     manifest = store.find(Stage.SIGNATURES, partition)
     if manifest is None or partition not in catalog.splits:
         return None
-    rows = scan(store.paths(manifest), SIGNATURE_SCHEMA).filter(has_uid(uid)).collect()
+    rows = scan(store.paths(manifest), SIGNATURE_SCHEMA).filter(has_uid(uid)).select(_COMPARED).collect()
     return rows.row(0, named=True) | {"split_position": catalog.splits[partition].position} if rows.height else None

@@ -25,7 +25,8 @@ def verdict_of(
     if entry.state == "rejected":
         return f"Rejected: {_words(entry.code)}{_detail(entry)}."
     if entry.state == "removed":
-        return f"Removed as {_words(entry.code)} of {_survivor(entry, survivor)}, which stays {_because(criterion)}."
+        stays = f"{_survivor(entry, survivor)}, which stays {_because(criterion)}"
+        return f"Removed as {_words(entry.code)}{_similarity(entry)} of {stays}."
     twins = [f"stands for {stands_for} removed duplicate{'s' if stands_for > 1 else ''}"] if stands_for else []
     return f"Kept: {', '.join([_pools(pools), *twins, _release(release), *_scores(scores)])}."
 
@@ -49,6 +50,12 @@ def _survivor(entry: Entry, survivor: Entry | None) -> str:
         return f"{survivor.id} ({survivor.partition}, {survivor.source_file}, row {survivor.source_row})"
     evidence = entry.evidence
     return f"{evidence.get('survivor_id', entry.survivor_uid)} ({evidence.get('survivor_partition', 'split unknown')})"
+
+
+def _similarity(entry: Entry) -> str:
+    """How similar the two are, where they are not equal."""
+    similarity = entry.similarity
+    return f" (similarity {similarity:.3f})" if similarity is not None and similarity < 1 else ""
 
 
 def _because(criterion: Criterion | None) -> str:

@@ -16,22 +16,21 @@ from nemo_assets.orchestration.external import RECIPE, SOURCE, last_told, recipe
 from nemo_assets.orchestration.metadata import materialized
 from nemo_assets.orchestration.partitions import Partitions, Per
 from nemo_assets.orchestration.resources import SettingsResource
-from nemo_assets.records.recipe import code_digest, package_digest
+from nemo_assets.records.recipe import code_digest
 from nemo_assets.records.schema import COLUMNS, LEDGER_COLUMNS
 from nemo_assets.scoring.engine import SCORER_VERSION
 from nemo_assets.stages import inventory as inventory_stage
 from nemo_assets.stages import metadata_coverage as coverage_stage
-from nemo_assets.stages.deduped import dedupe
-from nemo_assets.stages.duplicates import find_duplicates
+from nemo_assets.stages.deduped import DEDUPED_CODE, dedupe
+from nemo_assets.stages.duplicates import DUPLICATES_CODE, find_duplicates
+from nemo_assets.stages.evaluation_sets import EVALUATION_SETS_CODE, read_evaluation_sets
 from nemo_assets.stages.ledger import LEDGER_CODE, write_ledger
 from nemo_assets.stages.normalized import normalize
 from nemo_assets.stages.pools import POOLS_CODE, build_pools
 from nemo_assets.stages.published import PUBLISHED_CODE, publish
 from nemo_assets.stages.raw import fetch_split
 from nemo_assets.stages.scored import score
-from nemo_assets.stages.signatures import sign
-
-_DEDUP_CODE = package_digest("dedup")
+from nemo_assets.stages.signatures import SIGNATURES_CODE, sign
 
 
 @chain_asset(
@@ -52,6 +51,19 @@ def raw(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.Mat
     return materialized(made, here)
 
 
+@chain_asset(
+    deps=[RECIPE], group="sources", columns=columns.EVALUATION_COLUMNS, per="project", kinds=["huggingface", "parquet"],
+    pool="hf", automation=on_data_change(first_fill=False, optional=[RECIPE]), code_version=EVALUATION_SETS_CODE,
+)  # fmt: skip
+def evaluation_sets(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
+    """The texts that no row may hold, of the sets in `catalog/policies/evaluation_sets.yaml`.
+
+    Never filled by automation: the first download is started by hand.
+    """
+    here = settings.load()
+    return materialized(read_evaluation_sets(here), here)
+
+
 @chain_asset(deps=["raw", RECIPE], group="rows", columns=COLUMNS)
 def normalized(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """One canonical row per source record, or a rejection with its reason and evidence."""
@@ -61,25 +73,27 @@ def normalized(context: dg.AssetExecutionContext, settings: SettingsResource) ->
     return materialized(normalize(split, here.store, here.workers), here)
 
 
-@chain_asset(deps=["normalized"], group="rows", columns=columns.SIGNATURE_COLUMNS, code_version=_DEDUP_CODE)
+@chain_asset(
+    deps=["normalized"], group="rows", columns=columns.SIGNATURE_COLUMNS, code_version=SIGNATURES_CODE,
+)  # fmt: skip
 def signatures(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """What deduplication compares of each row, small enough that a whole scope fits in memory."""
     here = settings.load()
-    return materialized(sign(here.catalog.split(context.partition_key), here.store), here)
+    return materialized(sign(here.catalog.split(context.partition_key), here.catalog, here.store, here.workers), here)
 
 
 @chain_asset(
-    deps=["signatures"], group="rows", columns=columns.REMOVED_COLUMNS, per="scope", code_version=_DEDUP_CODE,
+    deps=["signatures"], group="rows", columns=columns.REMOVED_COLUMNS, per="scope", code_version=DUPLICATES_CODE,
     automation=on_data_change(optional=["signatures"]),
 )  # fmt: skip
 def duplicates(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """Who duplicates whom among the splits of a scope that exist, and which row survives."""
     here = settings.load()
-    return materialized(find_duplicates(context.partition_key, here.catalog, here.store), here)
+    return materialized(find_duplicates(context.partition_key, here.catalog, here.store, here.workers), here)
 
 
 @chain_asset(
-    deps=["duplicates", "normalized"], group="rows", columns=COLUMNS, code_version=_DEDUP_CODE,
+    deps=["duplicates", "normalized"], group="rows", columns=COLUMNS, code_version=DEDUPED_CODE,
     # A change in `normalized` arrives through signatures and duplicates; before that, decisions are about other rows.
     automation=on_data_change(untriggered_by=["normalized"]),
 )  # fmt: skip
@@ -164,7 +178,8 @@ def _tell_first_recipe(catalog: Catalog, split: Split, context: dg.AssetExecutio
 
 
 CHAIN: tuple[ChainAsset, ...] = (
-    raw, normalized, signatures, duplicates, deduped, ledger, pools, published, scored, inventory, metadata_coverage,
+    raw, evaluation_sets, normalized, signatures, duplicates, deduped, ledger, pools, published, scored, inventory,
+    metadata_coverage,
 )  # fmt: skip
 
 COVERS: dict[str, Per] = {SOURCE: "split", RECIPE: "split", **{asset.name: asset.per for asset in CHAIN}}

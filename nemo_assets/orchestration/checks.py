@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from nemo_assets.dedup import SIGNATURE_SCHEMA
+from nemo_assets.dedup.signatures import SIGNATURE_SCHEMA
 from nemo_assets.errors import UserError
 from nemo_assets.orchestration.external import SOURCE
 from nemo_assets.orchestration.partitions import Partitions, Per

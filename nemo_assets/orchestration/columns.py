@@ -9,10 +9,11 @@ from __future__ import annotations
 import dagster as dg
 import pyarrow as pa
 
-from nemo_assets.dedup import SIGNATURE_SCHEMA
+from nemo_assets.dedup.signatures import SIGNATURE_SCHEMA
 from nemo_assets.records.schema import COLUMNS, FLOAT, INT, LEDGER_COLUMNS, ROW_SCHEMA, STRING, STRINGS, Column
 from nemo_assets.scoring.rows import SCORE_SCHEMA
 from nemo_assets.stages.duplicates import REMOVED_SCHEMA
+from nemo_assets.stages.evaluation_sets import EVALUATION_SCHEMA
 from nemo_assets.stages.metadata_coverage import MEASURES
 from nemo_assets.stages.pools import MEMBERSHIP_SCHEMA
 from nemo_assets.stages.published import published_schema
@@ -24,6 +25,18 @@ _OWN = {
     "char_len": "Length of text in code points",
     "survivor_id": "id of the row that stands for the removed one",
     "survivor_partition": "Split of the row that stands for the removed one",
+    "statement": "Digest of the Lean statement of a row that states a problem, without the name of its theorem",
+    "shingles": "Shingles of five tokens in what is compared, repeated ones included",
+    "prompt": "Digest of what is heard before the assistant first speaks, up to case and white space",
+    "masked": "Digest of what is compared with every number replaced by the same one",
+    "numbers": "Digests of the multisets of numbers, of what is spoken and of what is heard",
+    "spoken_minhash": "Low bytes of the 128 MinHash slots of what the assistant says",
+    "minhash": "128 MinHash slots of 4 bytes of all that is compared, as datasketch computes them with affine32",
+    "rule": "What made the row a duplicate",
+    "spoken_similarity": "Jaccard index of what the assistant says in the two rows",
+    "containment": "Share of the smaller set of shingles that the larger one holds",
+    "shared_bands": "Bands that the two signatures have in common, of those in the asset's metadata",
+    "threshold": "What similarity had to reach",
     "pools": "Names of the pools the row belongs to, sorted",
 }
 
@@ -74,6 +87,7 @@ FILE_COLUMNS = (
     Column("revision", STRING, "Revision of the source where this content of the file first appeared", "40 hex"),
     Column("url", STRING, "Where a person can look at the file"),
 )
+EVALUATION_COLUMNS = columns_of(EVALUATION_SCHEMA)
 INVENTORY_COLUMNS = (
     Column("split", STRING, "Partition key"),
     Column("records", INT, "Records of the split", "records"),

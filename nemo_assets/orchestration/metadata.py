@@ -40,6 +40,7 @@ def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult
         **_join(counters),
         **_source(manifest, settings),
         **_splits(manifest.details.get("splits", ())),
+        **_sets(manifest.details.get("sets", ())),
         **_release(manifest),
         **_scores(counters.get("checkpoints", {})),
         **_numbers(counters),
@@ -182,6 +183,11 @@ def _splits(splits: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]
             {"split": key, **{name: split[name] for name in ("rows", "removed")}} for key, split in splits.items()
         ]
     return {"splits": _table(splits)} if splits else {}
+
+
+def _sets(sets: Sequence[Mapping[str, Any]]) -> Metadata:
+    """One line an evaluation set."""
+    return {"evaluation_sets": _table(sets)} if sets else {}
 
 
 def _release(manifest: Manifest) -> Metadata:

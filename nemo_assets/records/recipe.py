@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,10 +39,16 @@ def code_digest(path: Path) -> str:
 
 
 def package_digest(*names: str, package: Path = _PACKAGE) -> str:
-    """Digest of all modules of the named packages, those with an owner of their own left out."""
-    files = sorted(path for name in names for path in (package / name).rglob("*.py"))
+    """Digest of all modules of the named packages, and of single modules such as `dedup/tokens`; those with an owner of
+    their own are left out.
+    """
+    files = sorted(path for name in names for path in _modules(package / name))
     shared = [path for path in files if not _owned(path.relative_to(package).as_posix()) and path.stem not in _NOT_ROWS]
     return digest([(path.relative_to(package).as_posix(), code_digest(path)) for path in shared])
+
+
+def _modules(path: Path) -> Iterable[Path]:
+    return path.rglob("*.py") if path.is_dir() else [path.with_name(f"{path.name}.py")]
 
 
 def _owned(path: str) -> bool:
@@ -81,4 +88,5 @@ def pools_recipe(catalog: Catalog) -> str:
 def recipe_version(catalog: Catalog, split: Split) -> str:
     """The data version of the `recipe` asset for this split: everything declared or coded that its data depend on."""
     checkpoints = {name: msgspec.to_builtins(c) for name, c in catalog.checkpoints.items()}
-    return digest([normalize_recipe(split), pools_recipe(catalog), checkpoints])
+    evaluation_sets = msgspec.to_builtins(catalog.evaluation_sets)
+    return digest([normalize_recipe(split), pools_recipe(catalog), checkpoints, evaluation_sets])

@@ -10,14 +10,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nemo_assets.catalog import Split
-from nemo_assets.dedup import CODE_EXACT, RULE_EXACT
 from nemo_assets.errors import ConservationError, UserError
 from nemo_assets.harmony import canonical_json
-from nemo_assets.records.recipe import package_digest
 from nemo_assets.records.schema import DICTIONARY_COLUMNS, LEDGER_SCHEMA, ROW_SCHEMA
+from nemo_assets.stages.contamination import (
+    CODE_CONTAMINATED,
+    ENTRY_COLUMNS,
+    contamination_of,
+    rejected_entries,
+    with_contamination_tags,
+)
 from nemo_assets.stages.units import run_units
 from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.parquet import PartWriter, read_batches, write_part
+
+DEDUPED_CODE = "deduped 2"  # raise when what is written of the same decisions changes
+
+_EVIDENCE = [
+    "rule", "similarity", "spoken_similarity", "containment", "shared_bands", "threshold", "survivor_id",
+    "survivor_partition",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,11 +41,14 @@ class Piece:
     source: Path
     removed: Path
     renamed: Path
+    contaminated: tuple[Path, ...]
     staging: Staging
 
 
 def dedupe(split: Split, store: Store, workers: int = 1) -> Manifest:
-    """Write the rows of `split` that `duplicates` keeps, and a ledger-shaped entry for each removed one.
+    """Write the rows of `split` that `duplicates` keeps, and a ledger-shaped entry for each other one.
+
+    Rows in which records of evaluation sets were found are tagged, or rejected, as the catalog says.
 
     Raises:
         UserError: `duplicates` looked at another version of the split than the current one.
@@ -53,47 +68,59 @@ def dedupe(split: Split, store: Store, workers: int = 1) -> Manifest:
         return current
     parts = normalized.table("rows")
     removed_path, renamed_path = store.root / decision["removed_part"], store.root / decision["renamed_part"]
+    contaminated = tuple(store.root / path for path in decision["contamination_parts"])
     with store.staging(Stage.DEDUPED, split.key, basis) as staging:
         pieces = [
-            Piece(n, parts[n].rows, store.path(parts[n]), removed_path, renamed_path, staging)
+            Piece(n, parts[n].rows, store.path(parts[n]), removed_path, renamed_path, contaminated, staging)
             for n in staging.missing(range(len(parts)))
         ]
         for unit in run_units(_dedupe_unit, pieces, workers, f"deduped {split.key}", lambda piece: piece.rows, "rows"):
             staging.add(unit)
         units = [staging.units[n] for n in range(len(parts))]
-        kept, removed = (sum(unit.counters[name] for unit in units) for name in ("kept", "removed"))
-        if normalized.rows() != kept + removed or removed != decision["removed"]:
+        kept, removed, rejected = (
+            sum(unit.counters[name] for unit in units) for name in ("kept", "removed", "rejected")
+        )
+        decided = (decision["removed"], decision["rejected"])
+        if normalized.rows() != kept + removed + rejected or (removed, rejected) != decided:
             raise ConservationError(
-                f"{split.key}: {normalized.rows()} rows became {kept} kept and {removed} removed; "
+                f"{split.key}: {normalized.rows()} rows became {kept} kept, {removed} removed and {rejected} rejected; "
                 "nothing was made current."
             )
         return staging.commit(
-            counters={"rows": kept, "removed": {CODE_EXACT: removed} if removed else {}}, details={"scope": split.scope}
+            counters={
+                "rows": kept,
+                "rejected": {CODE_CONTAMINATED: rejected} if rejected else {},
+                "removed": decision["codes"],
+            },
+            details={"scope": split.scope},
         )
 
 
 def dedupe_basis(normalized: Manifest, decisions: str) -> Basis:
     """Kept rows depend on the rows, on what was decided about them, and on the rules named in the evidence."""
-    settings = {"code": package_digest("dedup"), "rule": RULE_EXACT}
-    return Basis({"normalized": normalized.data_version, "duplicates": decisions}, settings)
+    return Basis({"normalized": normalized.data_version, "duplicates": decisions}, {"code": DEDUPED_CODE})
 
 
 def _dedupe_unit(piece: Piece) -> Unit:
     removed = pl.read_parquet(piece.removed)
     renamed = pl.read_parquet(piece.renamed)
-    gone = pa.array(removed["record_uid"].to_list(), pa.binary(16))
+    found = contamination_of(piece.contaminated)
+    rejected = found.filter("rejects")
+    gone = pa.array([*removed["record_uid"].to_list(), *rejected["record_uid"].to_list()], pa.binary(16))
     target = piece.staging.target
     rows_path, removed_path = target("rows", piece.number), target("removed", piece.number)
     entries: list[pl.DataFrame] = []
     with PartWriter(rows_path, ROW_SCHEMA, DICTIONARY_COLUMNS) as writer:
         for table in read_batches([piece.source]):
             is_gone = pc.is_in(table["record_uid"], gone)
-            writer.write(_with_unique_ids(table.filter(pc.invert(is_gone)).cast(ROW_SCHEMA), renamed))
-            entries.append(_entries(table.filter(is_gone), removed))
+            kept = table.filter(pc.invert(is_gone)).cast(ROW_SCHEMA)
+            writer.write(with_contamination_tags(_with_unique_ids(kept, renamed), found))
+            entries += [_removed_entries(table.filter(is_gone), removed), rejected_entries(table, rejected)]
     ledger = pl.concat(entries).to_arrow().cast(LEDGER_SCHEMA) if entries else LEDGER_SCHEMA.empty_table()
     count = write_part(removed_path, ledger)
     parts = (piece.staging.part("rows", rows_path, writer.rows), piece.staging.part("removed", removed_path, count))
-    unit = Unit(piece.number, parts, {"kept": writer.rows, "removed": count})
+    refused = sum(entry.height for entry in entries[1::2])
+    unit = Unit(piece.number, parts, {"kept": writer.rows, "removed": count - refused, "rejected": refused})
     piece.staging.record(unit)
     return unit
 
@@ -107,21 +134,15 @@ def _with_unique_ids(table: pa.Table, renamed: pl.DataFrame) -> pa.Table:
     return table.set_column(table.schema.get_field_index("id"), ROW_SCHEMA.field("id"), pa.array(ids, pa.string()))
 
 
-def _entries(table: pa.Table, removed: pl.DataFrame) -> pl.DataFrame:
+def _removed_entries(table: pa.Table, removed: pl.DataFrame) -> pl.DataFrame:
     """Ledger entries of removed rows."""
-    columns = ["record_uid", "dataset", "split", "source_file", "source_row", "source_offset", "id"]
-    rows = pl.DataFrame(pl.from_arrow(table.select(columns)))
-    joined = rows.join(removed.drop("id"), on="record_uid", how="left", maintain_order="left")
-    evidence = [
-        canonical_json(
-            {"rule": RULE_EXACT, "similarity": 1.0, "threshold": 1.0, "survivor_id": i, "survivor_partition": p}
-        )
-        for i, p in zip(joined["survivor_id"], joined["survivor_partition"], strict=True)
-    ]
+    rows = pl.DataFrame(pl.from_arrow(table.select(ENTRY_COLUMNS)))
+    joined = rows.join(removed.drop("id"), on="record_uid", how="inner", maintain_order="left")
+    evidence = [canonical_json(measured) for measured in joined.select(_EVIDENCE).iter_rows(named=True)]
     return joined.select(
-        *columns,
+        *ENTRY_COLUMNS,
         state=pl.lit("removed"),
-        code=pl.lit(CODE_EXACT),
+        code="code",
         evidence=pl.Series(evidence, dtype=pl.String),
         survivor_uid="survivor_uid",
         similarity="similarity",

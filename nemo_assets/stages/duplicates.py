@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from nemo_assets.catalog import Catalog
-from nemo_assets.dedup import exact_duplicates, ids_made_unique, in_survivor_order
+from nemo_assets.catalog import Catalog, DuplicatePolicy
+from nemo_assets.dedup.bands import Banding, buckets_of, optimal_banding
+from nemo_assets.dedup.candidates import NUMBERS_DIFFER, Rows
+from nemo_assets.dedup.identifiers import ids_made_unique
+from nemo_assets.dedup.near import SIMILAR, Found, near_duplicates
+from nemo_assets.dedup.rules import CODE_EXACT, CODE_NEAR, RULE_EXACT, RULE_PROBLEM, RULE_SIMILAR, RULE_STATEMENT
+from nemo_assets.dedup.signatures import DECIDING_COLUMNS, SIGNATURE_SCHEMA, read_signed
+from nemo_assets.dedup.signing import Signed
+from nemo_assets.dedup.survivor import in_survivor_order
 from nemo_assets.errors import UserError
 from nemo_assets.records.recipe import package_digest
+from nemo_assets.stages.contamination import contamination_of
+from nemo_assets.stages.relations import RELATION_SCHEMA, groups_by_size, relations_of
+from nemo_assets.stages.row_texts import RowTexts
 from nemo_assets.storage import Basis, Manifest, Part, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
-from nemo_assets.storage.parquet import write_part
+from nemo_assets.storage.parquet import scan, write_part
 
 REMOVED_SCHEMA = pa.schema({
     "record_uid": pa.binary(16),
@@ -21,15 +34,40 @@ REMOVED_SCHEMA = pa.schema({
     "survivor_uid": pa.binary(16),
     "survivor_id": pa.string(),
     "survivor_partition": pa.string(),
+    "code": pa.string(),
+    "rule": pa.string(),
     "similarity": pa.float64(),
+    "spoken_similarity": pa.float64(),
+    "containment": pa.float64(),
+    "shared_bands": pa.int64(),
+    "threshold": pa.float64(),
 })  # fmt: skip
 RENAMED_SCHEMA = pa.schema({"record_uid": pa.binary(16), "id": pa.string(), "unique_id": pa.string()})
 
+DUPLICATES_CODE = package_digest("dedup")
 
-def find_duplicates(scope: str, catalog: Catalog, store: Store) -> Manifest:
+_TWIN_RULES = ((CODE_EXACT, RULE_EXACT), (CODE_NEAR, RULE_PROBLEM), (CODE_NEAR, RULE_STATEMENT))
+"""Code and rule of each kind of twin: equal content, and of Lean statements equal problem, equal statement."""
+
+
+class Scope(NamedTuple):
+    """The rows of the splits that are signed.
+
+    `ordered` are those that take part, in survivor order, with column `row`: the place in `signed`, `guarded` (numbers
+    must agree) and the parts of `normalized`. `rejected`: how many hold a record of an evaluation set and cannot stand
+    for another row, by split.
+    """
+
+    ordered: pl.DataFrame
+    signed: Signed
+    guarded: NDArray[np.bool_]
+    rejected: Mapping[str, int]
+
+
+def find_duplicates(scope: str, catalog: Catalog, store: Store, workers: int = 1) -> Manifest:
     """Decide for every row of the scope whether it stays.
 
-    For each split one part of table `removed` and one of `renamed`, named by its position in the scope.
+    For each split one part of the tables `removed`, `renamed` and `relations`, named by its position in the scope.
     `details.splits` says which version of each split was looked at; splits not made yet are left out.
 
     Raises UserError if no split of the scope has signatures yet.
@@ -43,11 +81,17 @@ def find_duplicates(scope: str, catalog: Catalog, store: Store) -> Manifest:
     current = store.find_current(Stage.DUPLICATES, scope, basis)
     if current is not None:
         return current
+    policy = catalog.duplicate_policy
+    threshold = policy.thresholds[scope]
+    banding = optimal_banding(threshold)
     with store.staging(Stage.DUPLICATES, scope, basis) as staging:
-        ordered = in_survivor_order(_signatures(catalog, store, signed))
-        removed = exact_duplicates(ordered)
-        renamed = ids_made_unique(ordered.join(removed, on="record_uid", how="anti"))
-        _require_unique_ids(scope, ordered, removed, renamed)
+        rows = _read_scope(catalog, store, signed)
+        texts = RowTexts(_normalized_parts(store, signed), staging.directory, workers)
+        found = _find(rows, policy, banding, threshold, texts, workers)
+        removed = _removed(rows, found, banding, threshold)
+        renamed = ids_made_unique(rows.ordered.join(removed, on="record_uid", how="anti"))
+        _require_unique_ids(scope, rows.ordered, removed, renamed)
+        relations = relations_of(rows.ordered, rows.signed, found)
         splits = {}
         for number, key in enumerate(catalog.scopes[scope]):
             if key not in signed:
@@ -55,23 +99,33 @@ def find_duplicates(scope: str, catalog: Catalog, store: Store) -> Manifest:
             tables = {
                 "removed": _of_split(removed, key, REMOVED_SCHEMA),
                 "renamed": _of_split(renamed, key, RENAMED_SCHEMA),
+                "relations": _of_split(relations, key, RELATION_SCHEMA),
             }
-            parts = _written(staging, number, tables)
-            splits[key] = {
-                "normalized": signed[key].details["normalized"],
-                "rows": signed[key].rows(),
-                "removed": tables["removed"].num_rows,
-                "decisions": digest([part.sha256 for part in parts]),
-                **{f"{table}_part": part.path for table, part in zip(tables, parts, strict=True)},
+            splits[key] = _split_details(signed[key], tables, _written(staging, number, tables)) | {
+                "rejected": rows.rejected[key]
             }
-        across = removed.filter(pl.col("partition") != pl.col("survivor_partition")).height
-        counters = {
-            "rows": ordered.height,
-            "removed": removed.height,
-            "across_splits": across,
-            "ids_made_unique": renamed.height,
-        }
-        return staging.commit(counters=counters, details={"splits": splits}, content=basis.inputs)
+        return staging.commit(
+            counters=_counters(rows, found, removed, renamed, relations),
+            details={"splits": splits, "search": _search(banding, threshold, policy, found)},
+            content=basis.inputs,
+        )
+
+
+def _split_details(signed: Manifest, tables: Mapping[str, pa.Table], parts: tuple[Part, ...]) -> dict[str, Any]:
+    """What `deduped` needs to know of one split. `decisions` changes only if something about its own rows does."""
+    paths = {f"{part.table}_part": part.path for part in parts}
+    contamination = signed.table("contamination")
+    deciding = [part.sha256 for part in (*parts, *contamination) if part.table != "relations"]
+    codes = pl.DataFrame(pl.from_arrow(tables["removed"].select(["code"]))).group_by("code").len().sort("code")
+    return {
+        "normalized": signed.details["normalized"],
+        "rows": signed.rows(),
+        "removed": tables["removed"].num_rows,
+        "codes": dict(codes.iter_rows()),
+        "decisions": digest(deciding),
+        "contamination_parts": [part.path for part in contamination],
+        **paths,
+    }
 
 
 def _written(staging: Staging, number: int, tables: Mapping[str, pa.Table]) -> tuple[Part, ...]:
@@ -94,18 +148,155 @@ def signed_splits(scope: str, catalog: Catalog, store: Store) -> dict[str, Manif
 
 def duplicates_basis(scope: str, catalog: Catalog, signed: dict[str, Manifest]) -> Basis:
     """Decisions depend on the signatures of the splits there are, the precedence of splits and the rules."""
-    settings = {"code": package_digest("dedup"), "order": digest(list(catalog.scopes[scope]))}
+    policy = catalog.duplicate_policy
+    settings = {
+        "code": DUPLICATES_CODE,
+        "order": digest(list(catalog.scopes[scope])),
+        "rules": digest([
+            policy.thresholds[scope], policy.numbers_must_agree, policy.unique_statements, policy.bucket_cap,
+        ]),
+    }  # fmt: skip
     return Basis({key: manifest.data_version for key, manifest in signed.items()}, settings)
 
 
-def _signatures(catalog: Catalog, store: Store, signed: dict[str, Manifest]) -> pl.DataFrame:
+def _normalized_parts(store: Store, signed: Mapping[str, Manifest]) -> list[tuple[Any, int]]:
+    """Path and rows of the parts that the signatures were made of, in the same order."""
+    parts = []
+    for key, manifest in signed.items():
+        normalized = store.current(Stage.NORMALIZED, key)
+        if normalized.data_version != manifest.details["normalized"]:
+            raise UserError(f"{key}: signatures is older than normalized. Materialise signatures of {key} first.")
+        parts += [(store.path(part), part.rows) for part in normalized.table("rows")]
+    return parts
+
+
+def _read_scope(catalog: Catalog, store: Store, signed: Mapping[str, Manifest]) -> Scope:
+    policy = catalog.duplicate_policy
+    paths = [path for manifest in signed.values() for path in store.paths(manifest)]
     frames = [
-        pl.read_parquet(store.paths(manifest)).with_columns(
-            partition=pl.lit(key), split_position=pl.lit(catalog.splits[key].position)
-        )
+        scan(store.paths(manifest), SIGNATURE_SCHEMA)
+        .select(*DECIDING_COLUMNS, partition=pl.lit(key), split_position=pl.lit(catalog.splits[key].position))
+        .collect()
         for key, manifest in signed.items()
     ]
-    return pl.concat(frames)
+    guarded = [
+        np.full(manifest.rows(), catalog.splits[key].source.domain in policy.numbers_must_agree)
+        for key, manifest in signed.items()
+    ]
+    rejected = {
+        key: contamination_of(store.paths(manifest, "contamination")).filter("rejects").select("record_uid")
+        for key, manifest in signed.items()
+    }
+    rows = pl.concat(frames).with_row_index("row").join(pl.concat(rejected.values()), on="record_uid", how="anti")
+    counts = {key: uids.height for key, uids in rejected.items()}
+    return Scope(in_survivor_order(rows), read_signed(paths), np.concatenate(guarded), counts)
+
+
+def _find(
+    rows: Scope, policy: DuplicatePolicy, banding: Banding, threshold: float, texts: RowTexts, workers: int
+) -> Found:
+    ranked = rows.ordered["row"].to_numpy().astype(np.int64)
+    compared = Rows(rows.signed, rows.guarded, ranked, _twins(rows, policy))
+    buckets = buckets_of(rows.signed.minhash, ranked, banding, workers)
+    return near_duplicates(compared, buckets, threshold, texts.measure, policy.bucket_cap)
+
+
+def _twins(rows: Scope, policy: DuplicatePolicy) -> NDArray[np.int64]:
+    """By rank the first rank of equal content; of Lean statements also that of an equal problem or statement."""
+    prompts = rows.signed.prompt[rows.ordered["row"].to_numpy()]
+    frame = rows.ordered.select(
+        "content_sha1",
+        "statement",
+        prompt=pl.Series(prompts),
+        states=pl.col("statement").is_not_null() & policy.unique_statements,
+    ).with_row_index("rank")
+    alone = pl.col("rank")
+    first = frame.select(
+        content=alone.first().over("content_sha1"),
+        problem=pl.when("states").then(alone.first().over("states", "prompt")).otherwise(alone),
+        statement=pl.when("states").then(alone.first().over("statement")).otherwise(alone),
+    )
+    return np.stack([first[name].to_numpy().astype(np.int64) for name in first.columns])
+
+
+def _removed(rows: Scope, found: Found, banding: Banding, threshold: float) -> pl.DataFrame:
+    """The removed rows with what was measured, columns as REMOVED_SCHEMA and `partition`."""
+    ranks = np.flatnonzero(found.survivor >= 0)
+    survivors, rules, pairs = found.survivor[ranks], found.rule[ranks], found.pair[ranks]
+    similarity = found.compared.similarity
+    measured = {
+        "similarity": np.minimum(similarity.jaccard, similarity.spoken),
+        "spoken_similarity": similarity.spoken,
+        "containment": similarity.containment,
+    }
+    columns = {
+        name: np.where(rules == SIMILAR, values[pairs], 1.0) if len(values) else np.ones(len(ranks))
+        for name, values in measured.items()
+    }
+    named = (*_TWIN_RULES, (CODE_NEAR, RULE_SIMILAR))  # the last one for SIMILAR, which is -1
+    worse, better = rows.ordered[ranks], rows.ordered[survivors]
+    bands = _shared_bands(rows.signed.minhash, worse["row"].to_numpy(), better["row"].to_numpy(), banding)
+    return worse.select("record_uid", "partition", "id").with_columns(
+        survivor_uid=better["record_uid"],
+        survivor_id=better["id"],
+        survivor_partition=better["partition"],
+        code=pl.Series([named[rule][0] for rule in rules], dtype=pl.String),
+        rule=pl.Series([named[rule][1] for rule in rules], dtype=pl.String),
+        **{name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()},
+        shared_bands=pl.Series(bands, dtype=pl.Int64),
+        threshold=pl.Series(np.where(rules == SIMILAR, threshold, 1.0), dtype=pl.Float64),
+    )
+
+
+def _shared_bands(
+    minhash: NDArray[np.uint32], first: NDArray[Any], second: NDArray[Any], banding: Banding
+) -> NDArray[np.int64]:
+    """How many bands the signatures of the rows of each pair have in common."""
+    shared = np.zeros(len(first), np.int64)
+    for begin in range(0, banding.bands * banding.rows, banding.rows):
+        columns = slice(begin, begin + banding.rows)
+        shared += (minhash[first, columns] == minhash[second, columns]).all(axis=1)
+    return shared
+
+
+def _counters(
+    rows: Scope, found: Found, removed: pl.DataFrame, renamed: pl.DataFrame, relations: pl.DataFrame
+) -> dict[str, Any]:
+    across = removed.filter(pl.col("partition") != pl.col("survivor_partition")).height
+    stands_for = removed.group_by("survivor_uid").len()["len"]
+    return {
+        "rows": rows.ordered.height + sum(rows.rejected.values()),
+        "contaminated": sum(rows.rejected.values()),
+        "removed": removed.height,
+        "codes": dict(removed.group_by("code").len().sort("code").iter_rows()),
+        "rules": dict(removed.group_by("rule").len().sort("rule").iter_rows()),
+        "across_splits": across,
+        "ids_made_unique": renamed.height,
+        "compared_exactly": len(found.compared.worse),
+        "refused_by_numbers": int(np.count_nonzero(found.related.kind == NUMBERS_DIFFER)),
+        "relations": dict(relations.group_by("kind").len().sort("kind").iter_rows()),
+        "buckets_over_cap": found.overflowing,
+        "rounds": found.rounds,
+        "stands_for_most": int(stands_for.max() or 0),
+        "stands_for": groups_by_size(stands_for + 1),
+        "prompts": groups_by_size(pl.Series(rows.signed.prompt).value_counts()["count"]),
+    }
+
+
+def _search(banding: Banding, threshold: float, policy: DuplicatePolicy, found: Found) -> dict[str, Any]:
+    """How the search was made: what the curve in the UI is drawn from."""
+    decisive = np.minimum(found.compared.similarity.jaccard, found.compared.similarity.spoken)
+    counts, _ = np.histogram(decisive, bins=50, range=(0, 1))
+    return {
+        "threshold": threshold,
+        "bands": banding.bands,
+        "rows_per_band": banding.rows,
+        "bucket_cap": policy.bucket_cap,
+        "candidate_probability": {
+            f"{s:.2f}": round(banding.collision_probability(s), 6) for s in (0.5, 0.8, 0.85, 0.9)
+        },
+        "similarity_of_compared": counts.tolist(),
+    }
 
 
 def _of_split(rows: pl.DataFrame, key: str, schema: pa.Schema) -> pa.Table:

@@ -8,6 +8,7 @@ from nemo_assets.catalog import Split
 from nemo_assets.errors import UserError
 from nemo_assets.hub.sources import open_source
 from nemo_assets.settings import Settings
+from nemo_assets.stages.contamination import current_evaluation_sets
 from nemo_assets.stages.deduped import dedupe_basis
 from nemo_assets.stages.duplicates import duplicates_basis, signed_splits
 from nemo_assets.stages.ledger import ledger_basis
@@ -80,7 +81,8 @@ def _split_basis(stage: Stage, split: Split, settings: Settings) -> Basis | None
         case Stage.NORMALIZED:
             return normalize_basis(split, store.current(Stage.RAW, split.key))
         case Stage.SIGNATURES:
-            return sign_basis(store.current(Stage.NORMALIZED, split.key))
+            evaluation_sets = current_evaluation_sets(catalog, store)
+            return sign_basis(store.current(Stage.NORMALIZED, split.key), catalog, evaluation_sets)
         case Stage.DEDUPED:
             normalized = store.current(Stage.NORMALIZED, split.key)
             decision = store.current(Stage.DUPLICATES, split.scope).details["splits"].get(split.key)

@@ -7,6 +7,7 @@ Belongs here: taking files over, each content once. Does not: which files a spli
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def _bring(split: Split, found: SplitFiles, source: Source, store: Store, max_re
     basis = raw_basis(found, max_records)
     since = _first_revisions(store.find(Stage.RAW, split.key))
     if max_records is None:
-        parts = _fetch_all(split, found, source, store)
+        parts = fetch_files(split.key, found.files, found.revision, source, store)
         contents = [part.sha256 for part in parts]
     else:
         heads = list(fetch_heads(found, source, store, max_records))
@@ -104,23 +105,24 @@ def _first_revisions(previous: Manifest | None) -> dict[tuple[str, str], str]:
     return {(file["path"], file.get("held_as", file["content_id"])): file["revision"] for file in files}
 
 
-def _fetch_all(split: Split, found: SplitFiles, source: Source, store: Store) -> list[Part]:
+def fetch_files(label: str, files: Sequence[SourceFile], revision: str, source: Source, store: Store) -> list[Part]:
+    """Bring files of a source into `raw/blobs`; `label` says for whom. What is there already is not fetched again."""
     blobs = store.root / Stage.RAW / "blobs"
     make_directory(blobs)
-    _require_space(split, found, blobs)
-    transfers = [partial(_fetch, file, found.revision, source, store) for file in found.files]
-    return together(transfers, split.key, sum(file.size for file in found.files))
+    _require_space(label, files, blobs)
+    transfers = [partial(_fetch, file, revision, source, store) for file in files]
+    return together(transfers, label, sum(file.size for file in files))
 
 
-def _require_space(split: Split, found: SplitFiles, blobs: Path) -> None:
+def _require_space(label: str, files: Sequence[SourceFile], blobs: Path) -> None:
     """Refuse to begin what the disk cannot hold."""
-    wanted = {file.content_id: file.size for file in found.files}
+    wanted = {file.content_id: file.size for file in files}
     here = {name: max(_size(blobs / name), _size(partial_path(blobs, name))) for name in wanted}
     missing = sum(max(0, size - here[name]) for name, size in wanted.items())
     free = shutil.disk_usage(blobs).free
     if missing > free:
         raise UserError(
-            f"{blobs}: the disk is full for {split.key}: {missing:,} bytes are needed, {free:,} are free. "
+            f"{blobs}: the disk is full for {label}: {missing:,} bytes are needed, {free:,} are free. "
             "Free space there or set NEMO_DATA_DIR to a larger disk. What was fetched before is kept."
         )
 

@@ -2,38 +2,95 @@
 
 from __future__ import annotations
 
-from nemo_assets.catalog import Split
-from nemo_assets.dedup import SIGNATURE_SCHEMA, signatures_of
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nemo_assets.catalog import Catalog, Split
+from nemo_assets.dedup.signatures import ROW_COLUMNS, SIGNATURE_SCHEMA, signatures_of
 from nemo_assets.records.recipe import package_digest
-from nemo_assets.records.schema import ROW_SCHEMA
-from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
-from nemo_assets.storage.parquet import scan, write_part
+from nemo_assets.stages.contamination import HIT_SCHEMA, current_evaluation_sets, hits_of
+from nemo_assets.stages.units import run_units
+from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
+from nemo_assets.storage.manifest import digest
+from nemo_assets.storage.parquet import PartWriter, read_batches, write_part
+
+# Not all of `dedup`: another rule for survivors must not sign ten million rows again.
+_MODULES = (
+    "answers", "compared", "contamination", "evaluation_ngrams", "minhash", "shingles", "signatures", "signing",
+    "tokens",
+)  # fmt: skip
+SIGNATURES_CODE = package_digest(*(f"dedup/{module}" for module in _MODULES))
 
 
-def sign(split: Split, store: Store) -> Manifest:
-    """Write one signature for every normalized row of the split.
+@dataclass(frozen=True)
+class Piece:
+    """One part of normalized rows, to become one part of signatures."""
 
-    The data version contains that of `normalized`, so that a change in any column reaches `deduped`, which is triggered
-    through signatures and duplicates alone.
+    number: int
+    rows: int
+    source: Path
+    evaluation_sets: tuple[Path, ...]
+    catalog: Catalog
+    staging: Staging
+
+
+def sign(split: Split, catalog: Catalog, store: Store, workers: int = 1) -> Manifest:
+    """Write one signature for every normalized row of the split: part by part, in the order of the rows.
+
+    Table `contamination` says which records of the evaluation sets are found in which row. The data version contains
+    that of `normalized`, so that a change in any column reaches `deduped`, which is triggered through signatures and
+    duplicates alone.
+
+    Raises UserError if the catalog declares evaluation sets that were not read yet.
     """
     normalized = store.current(Stage.NORMALIZED, split.key)
-    basis = sign_basis(normalized)
+    evaluation_sets = current_evaluation_sets(catalog, store)
+    basis = sign_basis(normalized, catalog, evaluation_sets)
     current = store.find_current(Stage.SIGNATURES, split.key, basis)
     if current is not None:
         return current
+    parts = normalized.table("rows")
+    paths = tuple(store.paths(evaluation_sets)) if evaluation_sets else ()
     with store.staging(Stage.SIGNATURES, split.key, basis) as staging:
-        signatures = signatures_of(scan(store.paths(normalized), ROW_SCHEMA)).collect(engine="streaming")
-        path = staging.target("rows", 0)
-        rows = write_part(path, signatures.to_arrow().cast(SIGNATURE_SCHEMA))
-        staging.add(Unit(0, (staging.part("rows", path, rows),)))
-        distinct = signatures["content_sha1"].n_unique()
+        pieces = [
+            Piece(n, parts[n].rows, store.path(parts[n]), paths, catalog, staging)
+            for n in staging.missing(range(len(parts)))
+        ]
+        for unit in run_units(_sign_unit, pieces, workers, f"signatures {split.key}", lambda piece: piece.rows, "rows"):
+            staging.add(unit)
+        units = list(staging.units.values())
         return staging.commit(
-            counters={"rows": rows, "distinct_contents": distinct},
+            counters={name: sum(unit.counters[name] for unit in units) for name in ("rows", "shingles", "hits")},
             details={"normalized": normalized.data_version},
             content=normalized.data_version,
         )
 
 
-def sign_basis(normalized: Manifest) -> Basis:
-    """Signatures depend on the rows and on what deduplication compares."""
-    return Basis({"normalized": normalized.data_version}, {"code": package_digest("dedup")})
+def sign_basis(normalized: Manifest, catalog: Catalog, evaluation_sets: Manifest | None) -> Basis:
+    """Signatures depend on the rows, on what deduplication compares, and on what is searched for in them."""
+    inputs, settings = {"normalized": normalized.data_version}, {"code": SIGNATURES_CODE}
+    if evaluation_sets is not None:
+        inputs["evaluation_sets"] = evaluation_sets.data_version
+        settings["evaluation_sets"] = digest(msgspec.to_builtins(catalog.evaluation_sets))
+    return Basis(inputs, settings)
+
+
+def _sign_unit(piece: Piece) -> Unit:
+    path, shingles, hits = piece.staging.target("rows", piece.number), 0, [HIT_SCHEMA.empty_table()]
+    with PartWriter(path, SIGNATURE_SCHEMA, ["source_file"], statistics=False, passing=True) as writer:
+        for rows in read_batches([piece.source], ROW_COLUMNS):
+            signatures = signatures_of(rows)
+            shingles += pc.sum(signatures["shingles"]).as_py() or 0
+            writer.write(signatures)
+            if piece.evaluation_sets:
+                hits.append(hits_of(rows, piece.evaluation_sets, piece.catalog))
+    found_path = piece.staging.target("contamination", piece.number)
+    found = write_part(found_path, pa.concat_tables(hits))
+    parts = (piece.staging.part("rows", path, writer.rows), piece.staging.part("contamination", found_path, found))
+    unit = Unit(piece.number, parts, {"rows": writer.rows, "shingles": shingles, "hits": found})
+    piece.staging.record(unit)
+    return unit

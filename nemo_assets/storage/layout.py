@@ -9,6 +9,7 @@ class Stage(StrEnum):
     """The stages that keep data, in the order of the chain; the value is the directory name and the asset name."""
 
     RAW = "raw"
+    EVALUATION_SETS = "evaluation_sets"
     NORMALIZED = "normalized"
     SIGNATURES = "signatures"
     DUPLICATES = "duplicates"

@@ -107,6 +107,53 @@ def test_a_file_name_that_is_no_slug_is_refused(directory):
         load_catalog(directory)
 
 
+def test_no_evaluation_set_is_declared_unasked_and_what_is_left_out_has_its_default(directory):
+    assert CATALOG.evaluation_sets == {}
+    path = directory / "policies" / "evaluation_sets.yaml"
+    edit(path, "evaluation_sets: {}", "evaluation_sets: {gsm8k: {repo: openai/gsm8k, files: [a], columns: [question]}}")
+    declared = load_catalog(directory).evaluation_sets["gsm8k"]
+    assert (declared.near, declared.id, declared.revision) == (0.8, None, None)
+    actions = declared.actions
+    assert (actions.verbatim, actions.near, actions.template_sibling) == ("reject", "tag", "tag")
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("exam: {columns: [q]}", "'exam' needs either `repo`.* or `path`"),
+        ("exam: {columns: [q], path: a.jsonl, repo: a/b, files: [c]}", "'exam' needs either `repo`.* or `path`"),
+        ("exam: {columns: [q], repo: a/b}", "'exam': .*`files` must name its files"),
+        ("exam: {columns: [q], repo: b, files: [c]}", "'exam': `repo` must read <org>/<name>"),
+        ("exam: {columns: [q], path: a.jsonl, files: [c]}", "'exam': `files` and `revision` belong to a `repo`"),
+        ("exam: {columns: [q], repo: a/b, files: [c], revision: main}", "40 hex digits, not 'main'"),
+        ("exam: {columns: [], path: a.jsonl}", "'exam': `columns` must name"),
+        ("exam: {columns: [q, q], path: a.jsonl}", "'exam': `columns` must name the columns .* each once"),
+        ("exam: {path: a.jsonl}", "missing required field `columns`"),
+        ("exam: {columns: [q], path: a.jsonl, near: 0}", "float.*near"),
+        ("exam: {columns: [q], path: a.jsonl, near: 1.5}", "float.*near"),
+        ("exam: {columns: [q], path: a.jsonl, actions: {near: drop}}", "Invalid enum value 'drop'"),
+        ("exam: {columns: [q], path: a.jsonl, actions: {template_sibling: reject}}", "'exam': a tier may be rejected"),
+        ("exam: {columns: [q], path: a.jsonl, actions: {verbatim: tag, near: reject}}", "a tier may be rejected only"),
+        ("'an:exam': {columns: [q], path: a.jsonl}", "'an:exam': use lower case letters"),
+    ],
+)
+def test_a_mistake_in_an_evaluation_set_is_one_line(directory, entry, says):
+    path = directory / "policies" / "evaluation_sets.yaml"
+    edit(path, "evaluation_sets: {}", f"evaluation_sets: {{{entry}}}")
+    with pytest.raises(UserError, match=says) as refused:
+        load_catalog(directory)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_the_examples_of_evaluation_sets_are_right(directory):
+    path = directory / "policies" / "evaluation_sets.yaml"
+    examples = [line[2:] for line in path.read_text().splitlines() if line.startswith("#   ")]
+    examples = [line for line in examples if not line.startswith(("  verbatim", "  near  ", "  template"))]
+    path.write_text("\n".join(["evaluation_sets:", *examples]))
+    assert list(load_catalog(directory).evaluation_sets) == ["gsm8k", "our-exam"]
+
+
 def test_a_missing_policy_and_an_empty_directory_are_named(directory, tmp_path):
     (directory / "policies" / "pools.yaml").unlink()
     with pytest.raises(UserError, match=r"policies/pools\.yaml: the catalog needs this file"):

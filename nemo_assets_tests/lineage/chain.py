@@ -134,7 +134,7 @@ def _to_signatures(key: str, settings: Settings) -> None:
     split = settings.catalog.split(key)
     fetch_split(split, open_source(split.repo, settings.source_dir), settings.store)
     normalize(split, settings.store)
-    sign(split, settings.store)
+    sign(split, settings.catalog, settings.store)
 
 
 def _write_parquet(repo: Path, settings: Settings) -> dict[str, list[str | None]]:

@@ -30,7 +30,7 @@ def test_a_sample_larger_than_the_matches_is_all_of_them(world: World):
 @pytest.mark.parametrize(
     ("stage", "partition", "where", "message"),
     [
-        ("normalised", LOW, None, "no such stage. There are raw, normalized"),
+        ("normalised", LOW, None, "no such stage. There are raw, evaluation_sets, normalized"),
         ("normalized.nope", LOW, None, "tables normalized.rejected, normalized.rows, normalized.tools"),
         ("raw", LOW, None, "no tables of rows"),
         (

@@ -43,6 +43,7 @@ def test_the_chain_depends_as_designed(defs: dg.Definitions):
         "source": set(),
         "recipe": set(),
         "raw": {"source"},
+        "evaluation_sets": {"recipe"},
         "normalized": {"raw", "recipe"},
         "signatures": {"normalized"},
         "duplicates": {"signatures"},

@@ -89,7 +89,12 @@ class World:
 
     def write_catalog(self) -> None:
         sources = {"alpha": ALPHA, "beta": BETA, "rendered": RENDERED}
-        policies = {"policies/pools": POOLS, "policies/checkpoints": CHECKPOINTS}
+        policies = {
+            "policies/pools": POOLS,
+            "policies/checkpoints": CHECKPOINTS,
+            "policies/duplicates": {"thresholds": {"distilled": 0.8, "rendered": 0.8}},
+            "policies/evaluation_sets": {"evaluation_sets": {}},
+        }
         for name, content in {**sources, **policies}.items():
             path = self.root / "catalog" / f"{name}.yaml"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ def make(name: str, partition: str, settings: Settings) -> Manifest:
         case Stage.NORMALIZED:
             return normalize(split, store, settings.workers)
         case Stage.SIGNATURES:
-            return sign(split, store)
+            return sign(split, catalog, store)
         case Stage.DEDUPED:
             return dedupe(split, store, settings.workers)
         case Stage.LEDGER:

@@ -140,7 +140,7 @@ def test_rendered_text_has_the_correctness_that_pools_joined(
     normalized(RENDERED, [{"text": text} for text in (origin[0], origin[1], unknown, origin[0])])
     split = catalog.split(RENDERED)
     before = table(measure_coverage(catalog, store))[RENDERED]
-    sign(split, store)
+    sign(split, catalog, store)
     find_duplicates(split.scope, catalog, store)
     dedupe(split, store)
     build_pools(split, catalog, store)

@@ -129,7 +129,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def ledger_of(catalog: Catalog, store: Store) -> Manifest:
     split = catalog.split(CHAT_IF)
-    sign(split, store)
+    sign(split, catalog, store)
     find_duplicates(split.scope, catalog, store)
     dedupe(split, store)
     return write_ledger(split, store)

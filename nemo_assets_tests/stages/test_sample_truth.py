@@ -66,13 +66,7 @@ def test_records_that_are_no_duplicates_end_as_they_deserve(fates: dict[Place, F
     assert {place: fates[place][:2] for place in alone} == {place: deserved(place) for place in alone}
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "exact_duplicate",
-        pytest.param("near_duplicate", marks=pytest.mark.xfail(strict=True, reason="equal content alone is compared")),
-    ],
-)
+@pytest.mark.parametrize("code", ["exact_duplicate", "near_duplicate"])
 def test_of_a_planted_pair_exactly_one_survives(fates: dict[Place, Fate], code: str) -> None:
     for place, planted in PLANTED.items():
         if planted["code"] != code:
@@ -125,7 +119,7 @@ def test_every_kept_row_says_of_itself_what_its_text_says(sample: Settings) -> N
     rows = pl.concat(
         pl.read_parquet(sample.store.paths(manifest)) for manifest in sample.store.manifests(Stage.DEDUPED)
     )
-    assert rows.height > 390
+    assert rows.height > 380
     for row in rows.iter_rows(named=True):
         spans = loss_spans_of_text(row["text"], row["loss_mode"], row["loss_terminators"])
         assert mask_sha1(row["loss_mode"], row["loss_terminators"], spans) == row["mask_sha1"], row["id"]

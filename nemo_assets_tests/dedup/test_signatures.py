@@ -8,15 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemo_assets.dedup import SIGNATURE_SCHEMA, exact_duplicates, ids_made_unique, in_survivor_order, signatures_of
+from nemo_assets.dedup.compared import texts_of
+from nemo_assets.dedup.identifiers import ids_made_unique
+from nemo_assets.dedup.signatures import SIGNATURE_SCHEMA, read_signed, signatures_of
+from nemo_assets.dedup.signing import sign
+from nemo_assets.dedup.survivor import in_survivor_order
 from nemo_assets.records.schema import ROW_SCHEMA
+from nemo_assets.storage.parquet import write_part
 from nemo_assets_tests.building import (
+    LEAN,
     MATH,
     MCQ,
     RENDERED,
     assistant,
     math_v2,
     normalize_one,
+    proofs,
     rendered,
     science,
     tool_call,
@@ -43,7 +50,7 @@ CRITERIA: list[tuple[str, Any, Any]] = [
 
 def signature(uid: int, **fields: Any) -> dict[str, Any]:
     return {
-        "record_uid": uid.to_bytes(16, "big"), "id": f"row-{uid}", "content_sha1": "c", "text_sha1": "t",
+        "record_uid": uid.to_bytes(16, "big"), "id": f"row-{uid}", "content_sha1": "c",
         "row_verified": False, "correctness_lcb": None, "answer_complete": True, "char_len": 100,
         "source_file": "data/a.jsonl", "source_row": uid, "split_position": 0, "partition": "source/a",
     } | fields  # fmt: skip
@@ -69,26 +76,10 @@ def test_a_row_nobody_judged_comes_after_one_judged_badly():
     assert in_survivor_order(frame(unjudged, judged))["id"].to_list() == ["row-2", "row-1"]
 
 
-def test_of_equal_content_the_first_stays_and_stands_for_the_others():
-    rows = frame(
-        signature(1, content_sha1="x", char_len=10, split_position=1, partition="source/b"),
-        signature(2, content_sha1="x", char_len=30),
-        signature(3, content_sha1="x", char_len=20),
-        signature(4, content_sha1="y"),
-    )
-    removed = exact_duplicates(in_survivor_order(rows))
-    assert sorted(removed.select("id", "partition", "survivor_id", "survivor_partition", "similarity").rows()) == [
-        ("row-1", "source/b", "row-2", "source/a", 1.0),
-        ("row-3", "source/a", "row-2", "source/a", 1.0),
-    ]
-    assert set(removed["survivor_uid"]) == {(2).to_bytes(16, "big")}
-
-
 SIGNATURES = st.lists(
     st.builds(
         dict,
         content_sha1=st.sampled_from("xyz"),
-        id=st.sampled_from(["p", "q"]),
         row_verified=st.booleans(),
         correctness_lcb=st.sampled_from([None, 0.0, 0.25, 0.5]),
         answer_complete=st.booleans(),
@@ -97,26 +88,14 @@ SIGNATURES = st.lists(
     ),
     min_size=1,
     max_size=8,
-).map(
-    lambda drawn: [
-        signature(n, **fields, partition=f"source/{fields['split_position']}") for n, fields in enumerate(drawn)
-    ]
-)
+).map(lambda drawn: [signature(n, **fields) for n, fields in enumerate(drawn)])
 
 
 @settings(deadline=None)
 @given(SIGNATURES.flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))))
-def test_decisions_do_not_depend_on_the_order_of_the_rows(orders):
-    results = []
-    for rows in orders:
-        ordered = in_survivor_order(frame(*rows))
-        removed = exact_duplicates(ordered)
-        kept = ordered.join(removed, on="record_uid", how="anti")
-        results.append((ordered.rows(), removed.rows(), sorted(ids_made_unique(kept).rows())))
-        # One row of each content stays, and whoever stands for another one stays.
-        assert sorted(kept["content_sha1"]) == sorted(set(ordered["content_sha1"]))
-        assert set(removed["survivor_uid"]) <= set(kept["record_uid"])
-    assert results[0] == results[1]
+def test_the_order_of_survivors_does_not_depend_on_the_order_of_the_rows(orders):
+    first, second = (in_survivor_order(frame(*rows))["record_uid"].to_list() for rows in orders)
+    assert first == second
 
 
 def test_an_id_that_two_kept_rows_share_is_completed_by_their_contents():
@@ -133,21 +112,42 @@ def test_an_id_that_two_kept_rows_share_is_completed_by_their_contents():
 
 
 def signed(*rows: dict[str, Any]) -> pl.DataFrame:
-    frame = pl.DataFrame(pl.from_arrow(pa.Table.from_pylist(list(rows), schema=ROW_SCHEMA)))
-    return signatures_of(frame.lazy()).collect()
+    table = signatures_of(pa.Table.from_pylist(list(rows), schema=ROW_SCHEMA))
+    assert table.schema == SIGNATURE_SCHEMA
+    return pl.DataFrame(pl.from_arrow(table))
 
 
 def test_a_signature_carries_what_decides():
     verified = {"reason_high_no_tool": {"count": 1, "pass": 1, "accuracy": 1.0}}
     row, unknown = normalize_one(math_v2(metadata=verified), MATH), normalize_one(science(), MCQ)
     first, second = signed(row, unknown).rows(named=True)
-    assert {
-        name: first[name] for name in ("record_uid", "id", "content_sha1", "text_sha1", "source_file", "source_row")
-    } == {name: row[name] for name in ("record_uid", "id", "content_sha1", "text_sha1", "source_file", "source_row")}
+    copied = ("record_uid", "id", "content_sha1", "source_file", "source_row")
+    assert {name: first[name] for name in copied} == {name: row[name] for name in copied}
     assert (first["row_verified"], first["correctness_lcb"]) == (True, pytest.approx(1 / 4.8416))  # Wilson, 1 of 1
     assert first["char_len"] == row["stats_char_len"]
     assert (second["row_verified"], second["correctness_lcb"]) == (False, None)
-    assert signed(row).to_arrow().cast(SIGNATURE_SCHEMA).schema == SIGNATURE_SCHEMA
+
+
+def test_signatures_come_back_as_they_were_written(tmp_path):
+    rows = [normalize_one(math_v2(), MATH), normalize_one(science(), MCQ)]
+    texts = texts_of(pa.array([row["text"] for row in rows]))
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for path, row in zip(paths, rows, strict=True):
+        write_part(path, signatures_of(pa.Table.from_pylist([row], schema=ROW_SCHEMA)))
+    for read, made in zip(read_signed(paths), sign(texts), strict=True):
+        assert read.dtype == made.dtype
+        assert (read == made).all()
+
+
+def test_statements_are_equal_whatever_their_theorem_is_called():
+    statement = "theorem problem_17 (n : ℕ) (h : 0 < n) :\n    n ∣ n ^ 2 := by sorry"
+    same = ["theorem problem_99 (n : ℕ) (h : 0 < n) : n ∣ n ^ 2 := by sorry", statement]
+    other = [statement.replace("0 < n", "1 < n"), statement.replace("(n : ℕ)", "(N : ℕ)")]
+    rows = [normalize_one(proofs(messages=[], formal_statement=text), LEAN) for text in (*same, *other)]
+    first, second, *others = signed(*rows)["statement"].to_list()
+    assert first == second is not None
+    assert len({first, *others}) == 3
+    assert signed(normalize_one(science(), MCQ))["statement"].to_list() == [None]
 
 
 def test_an_answer_is_complete_when_the_text_ends_with_it():

@@ -1,0 +1,99 @@
+"""How rows that both stay are related, as far as deduplication has seen it: reported, never a reason to remove one.
+
+Belongs here: the table of relations and the sizes of groups. Does not: finding pairs (`dedup`).
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nemo_assets.dedup.candidates import NUMBERS_DIFFER
+from nemo_assets.dedup.near import Found
+from nemo_assets.dedup.signing import Signed
+
+RELATION_SCHEMA = pa.schema({
+    "record_uid": pa.binary(16),
+    "kind": pa.string(),
+    "other_uid": pa.binary(16),
+    "other_id": pa.string(),
+    "other_partition": pa.string(),
+    "value": pa.float64(),
+})  # fmt: skip
+
+TEMPLATE_SIBLING = "template_sibling"  # equal but for numbers; value: rows of the group
+NUMBERS_DIFFERENT = "numbers_differ"  # similar, but with other numbers, where these must agree; value: estimate
+SAME_PROMPT = "prompt_similar"  # similar as a whole, but the assistant says something else; value: estimate
+CONTAINED = "contained"  # compared exactly and too different, but one holds most of the other; value: containment
+
+CONTAINED_FROM = 0.9  # share of the smaller set of shingles
+
+_GROUP_SIZES = (1, 2, 3, 5, 10, 20, 50, 100, 1000)
+"""Lower bounds of the classes of a histogram of group sizes."""
+
+
+def relations_of(ordered: pl.DataFrame, signed: Signed, found: Found) -> pl.DataFrame:
+    """Each row with the best row it is related to, for each kind; columns as RELATION_SCHEMA and `partition`."""
+    pairs = [_siblings(ordered["row"].to_numpy(), signed), _guarded(found), _contained(found)]
+    worse, better = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
+    return (
+        ordered[worse]
+        .select("record_uid", "partition")
+        .with_columns(
+            kind=pl.Series([kind for pair in pairs for kind in pair[2]], dtype=pl.String),
+            other_uid=ordered["record_uid"][better],
+            other_id=ordered["id"][better],
+            other_partition=ordered["partition"][better],
+            value=pl.Series(np.concatenate([pair[3] for pair in pairs]), dtype=pl.Float64),
+        )
+    )
+
+
+def groups_by_size(sizes: pl.Series) -> dict[str, int]:
+    """How many groups have 1, 2, 3 to 4, 5 to 9, … members."""
+    names = [f"{low}" if high == low + 1 else f"{low} to {high - 1}" for low, high in itertools.pairwise(_GROUP_SIZES)]
+    names.append(f"{_GROUP_SIZES[-1]}+")
+    counts = np.histogram(sizes.to_numpy(), [*_GROUP_SIZES, np.inf])[0].tolist()
+    return {name: count for name, count in zip(names, counts, strict=True) if count}
+
+
+_Pairs = tuple[NDArray[np.int64], NDArray[np.int64], list[str], NDArray[np.float64]]
+"""Rank of a row, rank of a better one, kind, value."""
+
+
+def _siblings(rows: NDArray[np.int64], signed: Signed) -> _Pairs:
+    """Rows that are equal to a better one but for their numbers."""
+    numbers = signed.numbers[rows]
+    frame = pl.DataFrame({"masked": signed.masked[rows], "spoken": numbers[:, 0], "heard": numbers[:, 1]})
+    groups = (
+        frame.with_row_index("rank")
+        .filter(pl.len().over("masked") > 1)
+        .with_columns(
+            first=pl.col("rank").first().over("masked"),
+            size=pl.len().over("masked"),
+            differs=(pl.col("spoken") != pl.col("spoken").first().over("masked"))
+            | (pl.col("heard") != pl.col("heard").first().over("masked")),
+        )
+        .filter("differs")
+    )
+    kinds = [TEMPLATE_SIBLING] * groups.height
+    return groups["rank"].to_numpy(), groups["first"].to_numpy(), kinds, groups["size"].to_numpy().astype(float)
+
+
+def _guarded(found: Found) -> _Pairs:
+    related = found.related
+    kinds = [NUMBERS_DIFFERENT if kind == NUMBERS_DIFFER else SAME_PROMPT for kind in related.kind.tolist()]
+    return related.worse, related.better, kinds, related.estimate.astype(float)
+
+
+def _contained(found: Found) -> _Pairs:
+    """Pairs that fell short of the threshold although one row holds nearly all that the other one does."""
+    compared = found.compared
+    wanted = ~compared.passes & (compared.similarity.containment >= CONTAINED_FROM)
+    worse, better, value = compared.worse[wanted], compared.better[wanted], compared.similarity.containment[wanted]
+    _, first = np.unique(worse, return_index=True)
+    return worse[first], better[first], [CONTAINED] * len(first), value[first]

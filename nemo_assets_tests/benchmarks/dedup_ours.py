@@ -1,0 +1,88 @@
+"""Near-duplicate removal of this project as `dedup_speed` runs it beside the peers.
+
+    python -m nemo_assets_tests.benchmarks.dedup_ours STEP ROWS.parquet FOLDER CORES
+
+runs `signatures` or `all` in this process and prints what it took as JSON. Imports and machine code do not count.
+
+Belongs here: which functions of `nemo_assets.dedup` are called with what. Does not: anything of how they work.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+import nemo_assets
+from nemo_assets.dedup.bands import buckets_of, optimal_banding
+from nemo_assets.dedup.candidates import Rows
+from nemo_assets.dedup.compared import texts_of
+from nemo_assets.dedup.near import near_duplicates
+from nemo_assets.dedup.signing import shingle_sets, sign
+from nemo_assets.dedup.verification import Similarity, similarity
+from nemo_assets_tests.benchmarks.dedup_truth import EXACT_NUMBERS
+from nemo_assets_tests.benchmarks.used import Used, used_by
+
+Ranks = NDArray[np.int64]
+
+THRESHOLD = 0.8
+WARM_ROWS = 200
+
+
+def signatures(texts: pa.ChunkedArray, cores: int) -> None:
+    """Sign every row; the result is dropped."""
+    sign(texts_of(texts), cores)
+
+
+def whole(rows: Path, folder: Path, cores: int, first: int | None = None) -> None:
+    """Read rows (or the first ones), find near-duplicates, verify them, write the rows that stay."""
+    table = pq.read_table(rows, use_threads=cores > 1).slice(0, first)
+    texts = texts_of(table["text"])
+    signed = sign(texts, cores)
+    guarded = np.isin(table["domain"].to_numpy(), list(EXACT_NUMBERS))
+    ranked = np.arange(table.num_rows)
+    buckets = buckets_of(signed.minhash, ranked, optimal_banding(THRESHOLD), cores)
+
+    def measure(one: Ranks, other: Ranks) -> Similarity:
+        needed, place = np.unique(np.concatenate((one, other)), return_inverse=True)
+        sets = shingle_sets(texts_of(table["text"].take(pa.array(needed))), cores)
+        return similarity(sets, place[: len(one)], place[len(one) :], cores)
+
+    twins = _first_equal(table["text"])
+    found = near_duplicates(Rows(signed, guarded, ranked, twins), buckets, THRESHOLD, measure)
+    stays = table.filter(pa.array(found.survivor < 0))
+    pq.write_table(stays, folder / "rows.parquet", compression="zstd")
+
+
+def _first_equal(texts: pa.ChunkedArray) -> Ranks:
+    """(1, rows): of each row the first one with the same text."""
+    number: NDArray[np.int32] = texts.combine_chunks().dictionary_encode().indices.to_numpy()
+    _, first = np.unique(number, return_index=True)
+    return first[number][None, :]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run what the arguments say and print what it took."""
+    step, rows, folder, cores = arguments
+    print(
+        json.dumps({"version": nemo_assets.__version__, **vars(run_ours(step, Path(rows), Path(folder), int(cores)))})
+    )
+
+
+def run_ours(step: str, rows: Path, folder: Path, cores: int) -> Used:
+    """One step over a file, in this process, once what it compiles is compiled."""
+    whole(rows, folder, cores, WARM_ROWS)
+    if step == "all":
+        return used_by(lambda: whole(rows, folder, cores))
+    texts = pq.read_table(rows, columns=["text"])["text"]
+    return used_by(lambda: signatures(texts, cores))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
