@@ -33,6 +33,8 @@ def run_chain(
     Every split passes a stage group before the next group begins, because duplicates are found across splits and
     rendered splits take their correctness from others.
     """
+    if Stage.SIGNATURES in wanted and settings.catalog.evaluation_sets:
+        yield _read_evaluation_sets(settings, materialize)
     yield from _run_group(splits, [s for s in BEFORE_DUPLICATES if s in wanted], settings, materialize)
     if Stage.DUPLICATES in wanted:
         for scope in sorted({split.scope for split in splits}):
@@ -41,6 +43,15 @@ def run_chain(
                 materialize([(Stage.DUPLICATES.value, scope)])
             yield Step(scope, (Stage.DUPLICATES,) * made, (Stage.DUPLICATES,) * (not made))
     yield from _run_group(splits, [s for s in AFTER_DUPLICATES if s in wanted], settings, materialize)
+
+
+def _read_evaluation_sets(settings: Settings, materialize: Materialize) -> Step:
+    """The stage itself finds out whether its files are still the same."""
+    stage, partition = Stage.EVALUATION_SETS, "all"
+    before = settings.store.find(stage, partition)
+    materialize([(stage.value, None)])
+    made = settings.store.find(stage, partition) != before
+    return Step(stage.value, (stage,) * made, (stage,) * (not made))
 
 
 def _run_group(

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from nemo_assets.catalog import CATALOG_DIR, Catalog, Checkpoint, Split, load_catalog
+from nemo_assets.dedup.cluster import RayCluster
 from nemo_assets.errors import UserError
 from nemo_assets.hub.destination import organisation_of
 from nemo_assets.machine import workers_that_fit
@@ -106,6 +107,11 @@ class Settings:
         purpose = declared.purpose if declared else "Named by MODEL_NAME."
         student = Checkpoint(self.model_name, purpose, revision=None)
         return msgspec.structs.replace(catalog, checkpoints=catalog.checkpoints | {"student": student})
+
+    @property
+    def cluster(self) -> RayCluster | None:
+        """Where signatures and buckets are made; None is here."""
+        return RayCluster(self.ray_address) if self.dedup_engine == "ray" else None
 
     @property
     def destination(self) -> str:

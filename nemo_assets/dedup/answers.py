@@ -41,7 +41,7 @@ def _look_at_ends(data: Any, offsets: Any, complete: Any) -> None:
 def _is_at(data: Any, place: int, begin: int, end: int, token: Any) -> bool:
     if place < begin or place + len(token) > end:
         return False
-    for offset in range(len(token)):
+    for offset in range(len(token)):  # noqa: SIM110  (numba has no generators)
         if data[place + offset] != token[offset]:
             return False
     return True

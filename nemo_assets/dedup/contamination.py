@@ -18,7 +18,7 @@ from nemo_assets.compiled import compiled
 from nemo_assets.dedup.compared import Texts, separate
 from nemo_assets.dedup.evaluation_ngrams import FINE, ContaminationIndex, index_of, mask_numbers, may_hold, slot_of
 from nemo_assets.dedup.shingles import shingle
-from nemo_assets.dedup.signing import buffers, copied, in_threads, table_size
+from nemo_assets.dedup.signing import buffers, copied, in_threads, longest_of, table_size
 from nemo_assets.dedup.tokens import CLASSES, PADDING, U64, tokenize
 
 __all__ = ["CONTAMINATION_SCHEMA", "TIERS", "ContaminationIndex", "find_contamination", "index_of"]
@@ -74,7 +74,7 @@ class Found(NamedTuple):
 @compiled
 def _search(texts: Any, first: int, last: int, classes: Any, lookup: Any, found: Any) -> None:
     data, offsets = texts.data, texts.offsets
-    text, spoken, heard, tokens, ngrams = buffers(offsets, first, last)
+    text, spoken, heard, tokens, ngrams = buffers(longest_of(offsets, first, last))
     masked, places = np.empty_like(tokens), np.empty(len(tokens), np.int64)
     room = np.empty(table_size(len(tokens)), np.uint64)
     asked = np.full(len(lookup.starts), -1, np.int32)  # by n-gram, the last row that has it

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,7 +33,7 @@ MINIMUM = 4
 
 _LOOKED_UP_OF_NEEDED = 16  # one of so many n-grams that a hit needs must be among those that are looked up
 _FILTER_BITS = 16  # for each n-gram that is looked up: about one other n-gram in 60 passes by accident
-_COARSE_WORDS = 1 << 15  # 512 KB, which stay in the cache of a core; what passes there is asked for in the finer filter
+_COARSE_WORDS = 1 << 16  # 512 KB, which stay in the cache of a core; what passes there is asked for in the finer filter
 
 FINE = U64(30)  # lower bits of an n-gram, which the coarse filter has used
 
@@ -47,9 +48,10 @@ class Lookup(NamedTuple):
     """Arrays for compiled code.
 
     `coarse` and `fine` are filters and `slots` an open addressing table of the n-grams that are looked up, with masked
-    numbers; the one in slot s, of number m = numbers[s], is in the texts postings[starts[m]:starts[m + 1]]. Text t of
-    set number set_of[t] has the distinct n-grams exact[begins[t]:begins[t + 1]], in `masked` the same with masked
-    numbers; needed[t] of them make a hit, and then few[t] at least are among those that are looked up.
+    numbers; the one in slot s has the number m = numbers[s] and is in the texts postings[starts[m]:starts[m + 1]].
+
+    Text t of set number set_of[t] has the distinct n-grams exact[begins[t]:begins[t + 1]], in `masked` the same with
+    masked numbers; needed[t] of them make a hit, and then few[t] at least are among those that are looked up.
     """
 
     coarse: NDArray[np.uint64]
@@ -120,6 +122,7 @@ def _ngrams(texts: Texts) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArr
     return exact[:kept].copy(), masked[:kept].copy(), ends
 
 
+@lru_cache(maxsize=1)
 def _signs() -> NDArray[np.uint64]:
     """Token hashes of all signs that are neither letter nor number, sorted."""
     ascii_signs = [chr(point) for point in range(0x21, 0x80) if not chr(point).isalnum()]

@@ -1,4 +1,4 @@
-"""The small table that deduplication reads instead of the rows: what is compared of each, and what decides who stays."""
+"""The small table that deduplication reads instead of rows: what is compared of each, and what decides who stays."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ def read_signed(paths: Sequence[Path]) -> Signed:
     begin = 0
     for path in paths:
         for batch in pq.ParquetFile(path).iter_batches(1 << 14, columns=list(Signed._fields)):
-            for name, column in zip(Signed._fields, signed, strict=True):
+            for name in Signed._fields:
+                column: NDArray[Any] = getattr(signed, name)
                 column[begin : begin + len(batch)] = _values(batch.column(name), column)
             begin += len(batch)
     return signed

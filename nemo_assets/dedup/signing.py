@@ -18,7 +18,7 @@ from nemo_assets.compiled import compiled
 from nemo_assets.dedup.compared import ROOM, Texts, separate
 from nemo_assets.dedup.minhash import EMPTY, SLOTS, U32, absorb, permutations
 from nemo_assets.dedup.shingles import masked_digest, mixed, numbers_digest, sequence_digest, shingle
-from nemo_assets.dedup.tokens import CLASSES, PADDING, U64, tokenize
+from nemo_assets.dedup.tokens import CLASSES, PADDING, tokenize
 
 _SLICE_BYTES = 4 << 20  # of text a thread takes at once: short enough that threads finish together
 
@@ -38,16 +38,6 @@ class Signed(NamedTuple):
     shingles: NDArray[np.int64]
 
 
-class ShingleSets(NamedTuple):
-    """Distinct shingle hashes of n rows, in no order: those of row i are hashes[ends[i - 1]:ends[i]], the first
-    spoken[i] of them are spoken, the others are heard only.
-    """
-
-    hashes: NDArray[np.uint64]
-    ends: NDArray[np.int64]
-    spoken: NDArray[np.int64]
-
-
 def sign(texts: Texts, threads: int = 1) -> Signed:
     """Sign rows of Harmony text. What is written does not depend on `threads`."""
     rows = len(texts.offsets) - 1
@@ -62,20 +52,6 @@ def sign(texts: Texts, threads: int = 1) -> Signed:
     factors, summands = permutations()
     in_threads(lambda first, last: _sign(*texts, first, last, CLASSES, factors, summands, *signed), texts, threads)
     return signed
-
-
-def shingle_sets(texts: Texts, threads: int = 1) -> ShingleSets:
-    """The sets of shingles of rows of Harmony text."""
-    rows = len(texts.offsets) - 1
-    room = np.empty(int(texts.offsets[-1] - texts.offsets[0]) + rows, np.uint64)
-    counts, spoken = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    in_threads(lambda first, last: _collect(*texts, first, last, CLASSES, room, counts, spoken), texts, threads)
-    ends = np.cumsum(counts)
-    hashes = np.empty(int(ends[-1]) if rows else 0, np.uint64)
-    for row in range(rows):
-        begin = texts.offsets[row] - texts.offsets[0] + row
-        hashes[ends[row] - counts[row] : ends[row]] = room[begin : begin + counts[row]]
-    return ShingleSets(hashes, ends, spoken)
 
 
 def in_threads(work: Callable[[int, int], None], texts: Texts, threads: int) -> None:
@@ -98,7 +74,7 @@ def _sign(
     data: Any, offsets: Any, first: int, last: int, classes: Any, factors: Any, summands: Any, minhash: Any,
     spoken_minhash: Any, numbers: Any, masked: Any, prompts: Any, shingle_counts: Any,
 ) -> None:  # fmt: skip
-    text, spoken, heard, tokens, shingles = buffers(offsets, first, last)
+    text, spoken, heard, tokens, shingles = buffers(longest_of(offsets, first, last))
     room = np.empty(len(tokens) + 8, np.uint32)
     for row in range(first, last):
         size = copied(data, offsets[row], offsets[row + 1], text)
@@ -126,27 +102,8 @@ def _sign(
 
 
 @compiled
-def _collect(
-    data: Any, offsets: Any, first: int, last: int, classes: Any, room: Any, counts: Any, spoken_counts: Any
-) -> None:
-    text, spoken, heard, tokens, shingles = buffers(offsets, first, last)
-    table = np.zeros(table_size(len(tokens)), np.uint64)
-    for row in range(first, last):
-        size = copied(data, offsets[row], offsets[row + 1], text)
-        said, prompt, rest = separate(text, size, spoken, heard)
-        found = shingle(tokens, tokenize(spoken, said, classes, tokens), shingles)
-        count = tokenize(heard, prompt, classes, tokens)
-        count += tokenize(heard[prompt + PADDING :], rest, classes, tokens[count:])
-        more = shingle(tokens, count, shingles[found:])
-        slots = table[: table_size(found + more)]
-        slots[:] = U64(0)
-        target = room[offsets[row] - offsets[0] + row :]
-        spoken_counts[row] = _add_distinct(shingles, found, slots, target, 0)
-        counts[row] = _add_distinct(shingles[found:], more, slots, target, spoken_counts[row])
-
-
-@compiled
 def table_size(entries: int) -> int:
+    """Slots of an open addressing table that stays half empty."""
     size = 64
     while size < 2 * entries:
         size *= 2
@@ -154,10 +111,17 @@ def table_size(entries: int) -> int:
 
 
 @compiled
-def buffers(offsets: Any, first: int, last: int) -> Any:
+def longest_of(offsets: Any, first: int, last: int) -> int:
+    """Bytes of the longest text among rows [first, last)."""
     longest = 0
     for row in range(first, last):
         longest = max(longest, offsets[row + 1] - offsets[row])
+    return longest
+
+
+@compiled
+def buffers(longest: int) -> Any:
+    """Room for one text and what is made of it: text, spoken, heard, tokens, shingles."""
     text, spoken, heard = (
         np.empty(longest + ROOM, np.uint8),
         np.empty(longest + ROOM, np.uint8),
@@ -173,19 +137,3 @@ def copied(data: Any, begin: int, end: int, text: Any) -> int:
     text[:size] = data[begin:end]
     text[size : size + PADDING] = np.uint8(0x20)
     return size
-
-
-@compiled
-def _add_distinct(hashes: Any, count: int, table: Any, target: Any, kept: int) -> int:
-    """Append to target[:kept] each hash that is not in it. `table` holds those that are; it is open addressing."""
-    places = U64(len(table) - 1)
-    for number in range(count):
-        value = hashes[number] | U64(1)  # never 0, which marks an empty slot
-        slot = (value >> U64(29)) & places
-        while table[slot] != U64(0) and table[slot] != value:
-            slot = (slot + U64(1)) & places
-        if table[slot] == U64(0):
-            table[slot] = value
-            target[kept] = value
-            kept += 1
-    return kept

@@ -118,7 +118,7 @@ def _count_trailing_zeros(_typing: Any, _word: Any) -> Any:
 
 
 word_at: Any = intrinsic(_load_word)
-_masks_at: Any = intrinsic(_class_masks)
+masks_at: Any = intrinsic(_class_masks)
 lowest_bit: Any = intrinsic(_count_trailing_zeros)
 
 
@@ -139,7 +139,7 @@ def tokenize(data: Any, size: int, classes: Any, tokens: Any) -> int:
     letter_before, digit_before, space_before, backslash_before = U64(0), U64(0), U64(1), U64(0)
     count, begin, done, is_open = 0, 0, 0, False
     for block in range(0, size + 1, 64):  # a text that fills its last block is closed by the one behind it
-        letters, digits, spaces, others, leads, backslashes = _masks_at(base + U64(block))
+        letters, digits, spaces, others, leads, backslashes = masks_at(base + U64(block))
         goes_on = (letters & ((letters << U64(1)) | letter_before | (backslashes << U64(1)) | backslash_before)) | (
             digits & ((digits << U64(1)) | digit_before)
         )
@@ -158,12 +158,12 @@ def tokenize(data: Any, size: int, classes: Any, tokens: Any) -> int:
             if first < U64(0x80):
                 fold = _TO_LOWER if (first | U64(0x20)) - U64(0x61) < U64(26) else U64(0)
                 is_number = U64(first - U64(0x30) < U64(10))
-                tokens[count] = _hashed(base, begin, end, word, fold) & ~NUMBER | is_number
+                tokens[count] = hashed(base, begin, end, word, fold) & ~NUMBER | is_number
                 count += 1
             elif begin >= done:
                 kind, done = _beyond_ascii(base, begin, end, classes)
                 if kind != _SPACE:
-                    tokens[count] = _hashed(base, begin, done, word, U64(0)) & ~NUMBER | U64(kind == _NUMERAL)
+                    tokens[count] = hashed(base, begin, done, word, U64(0)) & ~NUMBER | U64(kind == _NUMERAL)
                     count += 1
             if starts:
                 begin = block + lowest_bit(starts)
@@ -174,7 +174,7 @@ def tokenize(data: Any, size: int, classes: Any, tokens: Any) -> int:
 
 
 @compiled
-def _hashed(base: Any, begin: int, end: int, word: Any, fold: Any) -> Any:
+def hashed(base: Any, begin: int, end: int, word: Any, fold: Any) -> Any:
     """The hash of the token [begin, end): its bytes in words of eight, the last one filled up with zeros."""
     state, size = _MIX[1], end - begin
     while size > 8:

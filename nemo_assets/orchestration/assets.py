@@ -74,12 +74,17 @@ def normalized(context: dg.AssetExecutionContext, settings: SettingsResource) ->
 
 
 @chain_asset(
-    deps=["normalized"], group="rows", columns=columns.SIGNATURE_COLUMNS, code_version=SIGNATURES_CODE,
+    deps=["normalized", "evaluation_sets"], group="rows", columns=columns.SIGNATURE_COLUMNS,
+    automation=on_data_change(optional=["evaluation_sets"]), code_version=SIGNATURES_CODE,
 )  # fmt: skip
 def signatures(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
-    """What deduplication compares of each row, small enough that a whole scope fits in memory."""
+    """What deduplication compares of each row, small enough that a whole scope fits in memory.
+
+    Rows are searched for the texts of `evaluation_sets` as well, where the catalog declares any.
+    """
     here = settings.load()
-    return materialized(sign(here.catalog.split(context.partition_key), here.catalog, here.store, here.workers), here)
+    split = here.catalog.split(context.partition_key)
+    return materialized(sign(split, here.catalog, here.store, here.workers, here.cluster), here)
 
 
 @chain_asset(
@@ -89,7 +94,8 @@ def signatures(context: dg.AssetExecutionContext, settings: SettingsResource) ->
 def duplicates(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """Who duplicates whom among the splits of a scope that exist, and which row survives."""
     here = settings.load()
-    return materialized(find_duplicates(context.partition_key, here.catalog, here.store, here.workers), here)
+    made = find_duplicates(context.partition_key, here.catalog, here.store, here.workers, here.cluster)
+    return materialized(made, here)
 
 
 @chain_asset(

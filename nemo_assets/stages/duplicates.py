@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nemo_assets.catalog import Catalog, DuplicatePolicy
-from nemo_assets.dedup.bands import Banding, buckets_of, optimal_banding
+from nemo_assets.dedup.bands import Banding, Buckets, buckets_of, optimal_banding
 from nemo_assets.dedup.candidates import NUMBERS_DIFFER, Rows
+from nemo_assets.dedup.cluster import RayCluster
+from nemo_assets.dedup.distributed import buckets_distributed
 from nemo_assets.dedup.identifiers import ids_made_unique
 from nemo_assets.dedup.near import SIMILAR, Found, near_duplicates
 from nemo_assets.dedup.rules import CODE_EXACT, CODE_NEAR, RULE_EXACT, RULE_PROBLEM, RULE_SIMILAR, RULE_STATEMENT
@@ -55,17 +58,25 @@ class Scope(NamedTuple):
 
     `ordered` are those that take part, in survivor order, with column `row`: the place in `signed`, `guarded` (numbers
     must agree) and the parts of `normalized`. `rejected`: how many hold a record of an evaluation set and cannot stand
-    for another row, by split.
+    for another row, by split. `paths` are the parts of the signatures.
     """
 
     ordered: pl.DataFrame
     signed: Signed
     guarded: NDArray[np.bool_]
     rejected: Mapping[str, int]
+    paths: Sequence[Path]
+
+    @property
+    def ranked(self) -> NDArray[np.int64]:
+        """Places in `signed` by rank."""
+        return self.ordered["row"].to_numpy().astype(np.int64)
 
 
-def find_duplicates(scope: str, catalog: Catalog, store: Store, workers: int = 1) -> Manifest:
-    """Decide for every row of the scope whether it stays.
+def find_duplicates(
+    scope: str, catalog: Catalog, store: Store, workers: int = 1, cluster: RayCluster | None = None
+) -> Manifest:
+    """Decide for every row of the scope whether it stays, whatever the `workers` and whether there is a `cluster`.
 
     For each split one part of the tables `removed`, `renamed` and `relations`, named by its position in the scope.
     `details.splits` says which version of each split was looked at; splits not made yet are left out.
@@ -86,8 +97,10 @@ def find_duplicates(scope: str, catalog: Catalog, store: Store, workers: int = 1
     banding = optimal_banding(threshold)
     with store.staging(Stage.DUPLICATES, scope, basis) as staging:
         rows = _read_scope(catalog, store, signed)
+        buckets = _buckets(rows, banding, workers, cluster)
         texts = RowTexts(_normalized_parts(store, signed), staging.directory, workers)
-        found = _find(rows, policy, banding, threshold, texts, workers)
+        compared = Rows(rows.signed, rows.guarded, rows.ranked, _twins(rows, policy))
+        found = near_duplicates(compared, buckets, threshold, texts.measure, policy.bucket_cap)
         removed = _removed(rows, found, banding, threshold)
         renamed = ids_made_unique(rows.ordered.join(removed, on="record_uid", how="anti"))
         _require_unique_ids(scope, rows.ordered, removed, renamed)
@@ -189,21 +202,19 @@ def _read_scope(catalog: Catalog, store: Store, signed: Mapping[str, Manifest]) 
     }
     rows = pl.concat(frames).with_row_index("row").join(pl.concat(rejected.values()), on="record_uid", how="anti")
     counts = {key: uids.height for key, uids in rejected.items()}
-    return Scope(in_survivor_order(rows), read_signed(paths), np.concatenate(guarded), counts)
+    return Scope(in_survivor_order(rows), read_signed(paths), np.concatenate(guarded), counts, paths)
 
 
-def _find(
-    rows: Scope, policy: DuplicatePolicy, banding: Banding, threshold: float, texts: RowTexts, workers: int
-) -> Found:
-    ranked = rows.ordered["row"].to_numpy().astype(np.int64)
-    compared = Rows(rows.signed, rows.guarded, ranked, _twins(rows, policy))
-    buckets = buckets_of(rows.signed.minhash, ranked, banding, workers)
-    return near_duplicates(compared, buckets, threshold, texts.measure, policy.bucket_cap)
+def _buckets(rows: Scope, banding: Banding, workers: int, cluster: RayCluster | None) -> Buckets:
+    if cluster is None:
+        return buckets_of(rows.signed.minhash, rows.ranked, banding, workers)
+    uids = rows.ordered["record_uid"].to_arrow().cast(pa.binary(16))
+    return buckets_distributed(rows.paths, uids, banding, cluster.address)
 
 
 def _twins(rows: Scope, policy: DuplicatePolicy) -> NDArray[np.int64]:
     """By rank the first rank of equal content; of Lean statements also that of an equal problem or statement."""
-    prompts = rows.signed.prompt[rows.ordered["row"].to_numpy()]
+    prompts = rows.signed.prompt[rows.ranked]
     frame = rows.ordered.select(
         "content_sha1",
         "statement",
@@ -263,7 +274,7 @@ def _counters(
     rows: Scope, found: Found, removed: pl.DataFrame, renamed: pl.DataFrame, relations: pl.DataFrame
 ) -> dict[str, Any]:
     across = removed.filter(pl.col("partition") != pl.col("survivor_partition")).height
-    stands_for = removed.group_by("survivor_uid").len()["len"]
+    stands_for = removed.group_by("survivor_uid").len()["len"].cast(pl.Int64)
     return {
         "rows": rows.ordered.height + sum(rows.rejected.values()),
         "contaminated": sum(rows.rejected.values()),
@@ -277,7 +288,7 @@ def _counters(
         "relations": dict(relations.group_by("kind").len().sort("kind").iter_rows()),
         "buckets_over_cap": found.overflowing,
         "rounds": found.rounds,
-        "stands_for_most": int(stands_for.max() or 0),
+        "stands_for_most": max(stands_for.to_list(), default=0),
         "stands_for": groups_by_size(stands_for + 1),
         "prompts": groups_by_size(pl.Series(rows.signed.prompt).value_counts()["count"]),
     }

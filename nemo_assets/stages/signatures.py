@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nemo_assets.catalog import Catalog, Split
+from nemo_assets.dedup.cluster import RayCluster
+from nemo_assets.dedup.distributed import signatures_distributed
 from nemo_assets.dedup.signatures import ROW_COLUMNS, SIGNATURE_SCHEMA, signatures_of
+from nemo_assets.progress import track
 from nemo_assets.records.recipe import package_digest
 from nemo_assets.stages.contamination import HIT_SCHEMA, current_evaluation_sets, hits_of
 from nemo_assets.stages.units import run_units
@@ -38,8 +42,10 @@ class Piece:
     staging: Staging
 
 
-def sign(split: Split, catalog: Catalog, store: Store, workers: int = 1) -> Manifest:
+def sign(split: Split, catalog: Catalog, store: Store, workers: int = 1, cluster: RayCluster | None = None) -> Manifest:
     """Write one signature for every normalized row of the split: part by part, in the order of the rows.
+
+    What is written depends neither on `workers` nor on whether a `cluster` does it.
 
     Table `contamination` says which records of the evaluation sets are found in which row. The data version contains
     that of `normalized`, so that a change in any column reaches `deduped`, which is triggered through signatures and
@@ -60,11 +66,16 @@ def sign(split: Split, catalog: Catalog, store: Store, workers: int = 1) -> Mani
             Piece(n, parts[n].rows, store.path(parts[n]), paths, catalog, staging)
             for n in staging.missing(range(len(parts)))
         ]
-        for unit in run_units(_sign_unit, pieces, workers, f"signatures {split.key}", lambda piece: piece.rows, "rows"):
+        label = f"signatures {split.key}"
+        if cluster is None:
+            units = run_units(_sign_unit, pieces, workers, label, lambda piece: piece.rows, "rows")
+        else:
+            units = _signed_by(cluster, pieces, label)
+        for unit in units:
             staging.add(unit)
-        units = list(staging.units.values())
+        done = staging.units.values()
         return staging.commit(
-            counters={name: sum(unit.counters[name] for unit in units) for name in ("rows", "shingles", "hits")},
+            counters={name: sum(unit.counters[name] for unit in done) for name in ("rows", "shingles", "hits")},
             details={"normalized": normalized.data_version},
             content=normalized.data_version,
         )
@@ -80,15 +91,27 @@ def sign_basis(normalized: Manifest, catalog: Catalog, evaluation_sets: Manifest
 
 
 def _sign_unit(piece: Piece) -> Unit:
-    path, shingles, hits = piece.staging.target("rows", piece.number), 0, [HIT_SCHEMA.empty_table()]
+    return _write_unit(piece, map(signatures_of, read_batches([piece.source], ROW_COLUMNS)))
+
+
+def _signed_by(cluster: RayCluster, pieces: Sequence[Piece], label: str) -> Iterator[Unit]:
+    signed = signatures_distributed([piece.source for piece in pieces], cluster.address) if pieces else ()
+    with track(label, sum(piece.rows for piece in pieces), "rows") as meter:
+        for piece, signatures in zip(pieces, signed, strict=True):
+            yield _write_unit(piece, [signatures])
+            meter.advance(piece.rows)
+
+
+def _write_unit(piece: Piece, signatures: Iterable[pa.Table]) -> Unit:
+    path, shingles = piece.staging.target("rows", piece.number), 0
     with PartWriter(path, SIGNATURE_SCHEMA, ["source_file"], statistics=False, passing=True) as writer:
-        for rows in read_batches([piece.source], ROW_COLUMNS):
-            signatures = signatures_of(rows)
-            shingles += pc.sum(signatures["shingles"]).as_py() or 0
-            writer.write(signatures)
-            if piece.evaluation_sets:
-                hits.append(hits_of(rows, piece.evaluation_sets, piece.catalog))
-    found_path = piece.staging.target("contamination", piece.number)
+        for table in signatures:
+            shingles += pc.sum(table["shingles"]).as_py() or 0
+            writer.write(table)
+    found_path, hits = piece.staging.target("contamination", piece.number), [HIT_SCHEMA.empty_table()]
+    if piece.evaluation_sets:
+        texts = read_batches([piece.source], ["record_uid", "text"])
+        hits += [hits_of(rows, piece.evaluation_sets, piece.catalog) for rows in texts]
     found = write_part(found_path, pa.concat_tables(hits))
     parts = (piece.staging.part("rows", path, writer.rows), piece.staging.part("contamination", found_path, found))
     unit = Unit(piece.number, parts, {"rows": writer.rows, "shingles": shingles, "hits": found})

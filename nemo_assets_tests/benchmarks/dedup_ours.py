@@ -2,7 +2,7 @@
 
     python -m nemo_assets_tests.benchmarks.dedup_ours STEP ROWS.parquet FOLDER CORES
 
-runs `signatures` or `all` in this process and prints what it took as JSON. Imports and machine code do not count.
+runs `signatures`, `words` or `all` here and prints what it took as JSON. Imports and compiling do not count.
 
 Belongs here: which functions of `nemo_assets.dedup` are called with what. Does not: anything of how they work.
 """
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -24,8 +25,9 @@ from nemo_assets.dedup.bands import buckets_of, optimal_banding
 from nemo_assets.dedup.candidates import Rows
 from nemo_assets.dedup.compared import texts_of
 from nemo_assets.dedup.near import near_duplicates
-from nemo_assets.dedup.signing import shingle_sets, sign
-from nemo_assets.dedup.verification import Similarity, similarity
+from nemo_assets.dedup.signing import Signed, sign
+from nemo_assets.stages.row_texts import RowTexts
+from nemo_assets_tests.benchmarks import words
 from nemo_assets_tests.benchmarks.dedup_truth import EXACT_NUMBERS
 from nemo_assets_tests.benchmarks.used import Used, used_by
 
@@ -35,35 +37,38 @@ THRESHOLD = 0.8
 WARM_ROWS = 200
 
 
-def signatures(texts: pa.ChunkedArray, cores: int) -> None:
-    """Sign every row; the result is dropped."""
-    sign(texts_of(texts), cores)
+def signatures(texts: pa.ChunkedArray, cores: int) -> Signed:
+    """Sign every row, chunk by chunk."""
+    signed = [sign(texts_of(chunk), cores) for chunk in texts.chunks]
+    return Signed(*(np.concatenate(columns) for columns in zip(*signed, strict=True)))
+
+
+def word_signatures(texts: pa.ChunkedArray, cores: int) -> list[NDArray[np.uint32]]:
+    """MinHash signatures of the whole texts, over shingles of words between white space, as the peers make them."""
+    return [words.sign(texts_of(chunk), cores) for chunk in texts.chunks]
 
 
 def whole(rows: Path, folder: Path, cores: int, first: int | None = None) -> None:
     """Read rows (or the first ones), find near-duplicates, verify them, write the rows that stay."""
     table = pq.read_table(rows, use_threads=cores > 1).slice(0, first)
-    texts = texts_of(table["text"])
-    signed = sign(texts, cores)
+    signed = signatures(table["text"], cores)
     guarded = np.isin(table["domain"].to_numpy(), list(EXACT_NUMBERS))
     ranked = np.arange(table.num_rows)
     buckets = buckets_of(signed.minhash, ranked, optimal_banding(THRESHOLD), cores)
 
-    def measure(one: Ranks, other: Ranks) -> Similarity:
-        needed, place = np.unique(np.concatenate((one, other)), return_inverse=True)
-        sets = shingle_sets(texts_of(table["text"].take(pa.array(needed))), cores)
-        return similarity(sets, place[: len(one)], place[len(one) :], cores)
-
-    twins = _first_equal(table["text"])
-    found = near_duplicates(Rows(signed, guarded, ranked, twins), buckets, THRESHOLD, measure)
+    texts = RowTexts([(rows, table.num_rows)], folder, cores)
+    found = near_duplicates(
+        Rows(signed, guarded, ranked, _first_equal(table["text"])), buckets, THRESHOLD, texts.measure
+    )
     stays = table.filter(pa.array(found.survivor < 0))
-    pq.write_table(stays, folder / "rows.parquet", compression="zstd")
+    columns = [name for name in table.column_names if name != "text"]
+    pq.write_table(stays, folder / "rows.parquet", compression="zstd", use_dictionary=columns, write_statistics=columns)
 
 
 def _first_equal(texts: pa.ChunkedArray) -> Ranks:
     """(1, rows): of each row the first one with the same text."""
-    number: NDArray[np.int32] = texts.combine_chunks().dictionary_encode().indices.to_numpy()
-    _, first = np.unique(number, return_index=True)
+    digests = pl.Series(pl.from_arrow(texts)).hash()
+    _, first, number = np.unique(digests.to_numpy(), return_index=True, return_inverse=True)
     return first[number][None, :]
 
 
@@ -81,6 +86,9 @@ def run_ours(step: str, rows: Path, folder: Path, cores: int) -> Used:
     if step == "all":
         return used_by(lambda: whole(rows, folder, cores))
     texts = pq.read_table(rows, columns=["text"])["text"]
+    if step == "words":
+        word_signatures(texts.slice(0, WARM_ROWS), cores)
+        return used_by(lambda: word_signatures(texts, cores))
     return used_by(lambda: signatures(texts, cores))
 
 

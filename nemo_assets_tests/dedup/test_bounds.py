@@ -22,7 +22,7 @@ from nemo_assets.dedup.compared import ROOM, compared, separate, texts_of
 from nemo_assets.dedup.minhash import minhash_of
 from nemo_assets.dedup.near import Found, near_duplicates
 from nemo_assets.dedup.shingles import shingles_of
-from nemo_assets.dedup.signing import shingle_sets, sign
+from nemo_assets.dedup.signing import sign
 from nemo_assets.dedup.tokens import CLASSES, PADDING, tokenize, tokens_of
 from nemo_assets.dedup.verification import Similarity, similarity
 
@@ -66,7 +66,7 @@ def before_no_mans_land(text: bytes) -> NDArray[np.uint8]:
 def whole_path(texts: list[str], cap: int) -> list[Found]:
     """Everything from texts to survivors: as it is, and as if no pair that looks similar were so."""
     column = texts_of(pa.array(texts))
-    signed, sets = sign(column, 2), shingle_sets(column, 2)
+    signed = sign(column, 2)
     ranked = np.arange(len(texts))
     buckets = buckets_of(signed.minhash, ranked, optimal_banding(0.8), 2)
     _, equal = np.unique(signed.masked, return_inverse=True)
@@ -75,7 +75,7 @@ def whole_path(texts: list[str], cap: int) -> list[Found]:
     return [
         near_duplicates(rows, buckets, 0.8, measure, cap)
         for measure in (
-            lambda one, other: similarity(sets, one, other, 2),
+            lambda one, other: similarity(column, one, other, 2),
             lambda one, _other: Similarity(*np.zeros((3, len(one)))),
         )
     ]

@@ -159,7 +159,7 @@ def test_threads_change_nothing() -> None:
 WORDS = ["a", "b", "c", "12", "7", "3", "+", "="]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from(WORDS), min_size=8, max_size=30).map(" ".join), min_size=1, max_size=5),
     st.lists(st.lists(st.sampled_from(WORDS), max_size=60).map(" ".join), min_size=1, max_size=4),
@@ -202,7 +202,7 @@ def _plain_hits(text: str, records: Sequence[str], near: float) -> list[tuple[in
 
 
 def _masked(text: str) -> list[bytes]:
-    return [b"#" if numbers(token.decode()) == [token.decode()] else token for token in tokens(text)]
+    return [b"#" if numbers(token.decode()) == [token] else token for token in tokens(text)]
 
 
 def _windows(text: str) -> list[tuple[bytes, ...]]:

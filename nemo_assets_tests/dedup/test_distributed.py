@@ -25,7 +25,6 @@ from nemo_assets.dedup.compared import texts_of
 from nemo_assets.dedup.distributed import buckets_distributed, signatures_distributed
 from nemo_assets.dedup.near import near_duplicates
 from nemo_assets.dedup.signatures import SIGNATURE_SCHEMA, read_signed, signatures_of
-from nemo_assets.dedup.signing import shingle_sets
 from nemo_assets.dedup.verification import similarity
 from nemo_assets.errors import UserError
 from nemo_assets.records.schema import ROW_SCHEMA
@@ -123,12 +122,12 @@ def test_buckets_and_survivors_are_those_of_one_machine(cluster: str, texts: lis
     assert np.array_equal(shared.of_rank, expected.of_rank)
     assert (shared.count, shared.largest) == (expected.count, expected.largest)
 
-    sets = shingle_sets(texts_of(pa.array(texts)))
+    column = texts_of(pa.array(texts))
     twins = np.array([first_of([texts[row] for row in ranked])])
     rows = Rows(signed, np.ones(len(texts), np.bool_), ranked, twins)
 
     def survivors(buckets: Buckets) -> list[int]:
-        found = near_duplicates(rows, buckets, 0.8, lambda one, other: similarity(sets, one, other))
+        found = near_duplicates(rows, buckets, 0.8, lambda one, other: similarity(column, one, other))
         survivor: list[int] = found.survivor.tolist()
         return survivor
 

@@ -17,7 +17,7 @@ from nemo_assets.dedup.candidates import DUPLICATE, NUMBERS_DIFFER, PROMPT_SIMIL
 from nemo_assets.dedup.compared import Texts, compared, texts_of
 from nemo_assets.dedup.minhash import SLOTS
 from nemo_assets.dedup.near import SIMILAR, Found, near_duplicates
-from nemo_assets.dedup.signing import Signed, shingle_sets, sign
+from nemo_assets.dedup.signing import Signed, sign
 from nemo_assets.dedup.verification import Similarity, similarity
 from nemo_assets_tests.dedup import reference
 
@@ -268,13 +268,13 @@ def solve(
 ) -> Solved:
     """What is found of these rows, by their texts; in one bucket no pair is missed."""
     column: Texts = texts_of(pa.array(texts))
-    signed, sets = sign(column, threads), shingle_sets(column, threads)
+    signed = sign(column, threads)
     places = np.array(ranked)
     everybody = Buckets(np.zeros((len(ranked), 1), np.int32), 1, len(ranked))
     buckets = everybody if in_one_bucket else buckets_of(signed.minhash, places, optimal_banding(THRESHOLD), threads)
     rows = Rows(signed, np.array(guarded), places, np.arange(len(ranked))[None])
     found = near_duplicates(
-        rows, buckets, THRESHOLD, lambda first, second: similarity(sets, first, second, threads), cap
+        rows, buckets, THRESHOLD, lambda first, second: similarity(column, first, second, threads), cap
     )
     survivor = {
         texts[ranked[rank]]: texts[ranked[other]] for rank, other in enumerate(found.survivor.tolist()) if other >= 0

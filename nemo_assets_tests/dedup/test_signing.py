@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,8 @@ from nemo_assets.dedup import signing
 from nemo_assets.dedup.compared import compared, texts_of
 from nemo_assets.dedup.minhash import minhash_of
 from nemo_assets.dedup.shingles import masked_digest, numbers_digest, sequence_digest, shingles_of
-from nemo_assets.dedup.signing import ShingleSets, Signed, shingle_sets, sign
+from nemo_assets.dedup.signing import Signed, sign
 from nemo_assets.dedup.tokens import tokens_of
-from nemo_assets_tests.dedup import reference
 from nemo_assets_tests.dedup.conversations import harmony
 
 rows = st.lists(harmony, max_size=8)
@@ -29,17 +27,6 @@ def signed(texts: list[bytes], threads: int = 1) -> Signed:
 
 def are_equal(one: Any, other: Any) -> bool:
     return all(np.array_equal(first, second) for first, second in zip(one, other, strict=True))
-
-
-def sets_of(found: ShingleSets) -> list[tuple[set[int], set[int]]]:
-    """Of each row what is spoken, and what is heard only."""
-    assert len(found.hashes) == (found.ends[-1] if len(found.ends) else 0)
-    sets = []
-    for (begin, end), spoken in zip(pairwise([0, *found.ends.tolist()]), found.spoken.tolist(), strict=True):
-        hashes = found.hashes[begin:end].tolist()
-        assert len(set(hashes)) == len(hashes)
-        sets.append((set(hashes[:spoken]), set(hashes[spoken:])))
-    return sets
 
 
 @settings(deadline=None)  # the first call compiles
@@ -59,50 +46,25 @@ def test_a_row_is_signed_as_its_parts_are_alone(texts: list[bytes]) -> None:
         assert found.prompt[row] == sequence_digest(asked, len(asked))
 
 
-@settings(deadline=None)
-@given(rows)
-def test_sets_are_those_of_the_rule(texts: list[bytes]) -> None:
-    values: dict[tuple[bytes, ...], int] = {}
-    found = sets_of(shingle_sets(texts_of(pa.array(texts, pa.binary()))))
-    assert len(found) == len(texts)
-    for text, sets in zip(texts, found, strict=True):
-        said, listened = (in_order(reference.tokens(part.decode())) for part in compared(text)[:2])
-        hashes = (shingles_of(part) | np.uint64(1) for part in compared(text)[:2])
-        for shingle, value in zip(said + listened, np.concatenate(list(hashes)).tolist(), strict=True):
-            assert values.setdefault(shingle, value) == value
-        assert sets == (
-            {values[shingle] for shingle in said},
-            {values[shingle] for shingle in set(listened) - set(said)},
-        )
-    assert len(set(values.values())) == len(values)
-
-
-def in_order(tokens: list[bytes]) -> list[tuple[bytes, ...]]:
-    length = min(5, len(tokens))
-    return [tuple(tokens[place : place + length]) for place in range(len(tokens) - length + 1)] if tokens else []
-
-
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("slice_bytes", [1, 700, 5000, 1 << 30])
 def test_threads_and_slices_change_nothing(
     sample_texts: list[str], monkeypatch: pytest.MonkeyPatch, threads: int, slice_bytes: int
 ) -> None:
     texts = texts_of(pa.array(["", *sample_texts[:60], "", "", *sample_texts[:3], ""]))
-    expected, expected_sets = sign(texts), shingle_sets(texts)
+    expected = sign(texts)
     monkeypatch.setattr(signing, "_SLICE_BYTES", slice_bytes)
     assert are_equal(sign(texts, threads), expected)
-    assert are_equal(shingle_sets(texts, threads), expected_sets)
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
 def test_how_a_column_is_cut_changes_nothing(sample_texts: list[str], kind: pa.DataType) -> None:
     whole = pa.array(sample_texts[:50], kind)
-    expected, expected_sets = sign(texts_of(whole)), shingle_sets(texts_of(whole))
+    expected = sign(texts_of(whole))
     behind_others = pa.array([*sample_texts[7:9], *sample_texts[:50], "x"], kind).slice(2, 50)
     chunks = pa.chunked_array([whole.slice(0, 1), whole.slice(1, 0), whole.slice(1, 30), whole.slice(31)])
     for column in (behind_others, chunks, pa.chunked_array([behind_others])):
         assert are_equal(sign(texts_of(column), 2), expected)
-        assert are_equal(shingle_sets(texts_of(column), 2), expected_sets)
     part = sign(texts_of(whole.slice(20, 10)))
     assert are_equal(part, [column[20:30] for column in expected])
 
@@ -111,10 +73,10 @@ def test_how_a_column_is_cut_changes_nothing(sample_texts: list[str], kind: pa.D
 def test_no_rows_and_empty_rows(texts: list[str]) -> None:
     column = texts_of(pa.array(texts, pa.string()))
     for threads in (1, 2):
-        found, sets = sign(column, threads), shingle_sets(column, threads)
+        found = sign(column, threads)
         assert found.minhash.shape == (len(texts), 128)
         assert (found.minhash == 0xFFFFFFFF).all()
-        assert found.shingles.tolist() == sets.ends.tolist() == sets.spoken.tolist() == [0] * len(texts)
+        assert found.shingles.tolist() == [0] * len(texts)
 
 
 def harmony_of(question: str, answer: str, *, system: str = "", tool_says: str | None = None) -> bytes:

@@ -100,3 +100,15 @@ def test_a_release_to_a_directory_names_its_commit(world: World):
     assert shown["repo"] == "local/beta-pools"
     assert shown["commit"] == world.manifest(Stage.PUBLISHED, "beta/chat").details["commit"]
     assert [check.passed for check in result.get_asset_check_evaluations()] == [True]
+
+
+def test_evaluation_sets_are_read_and_shown_set_by_set(world: World):
+    world.write_jsonl("org/exam/test.jsonl", [{"q": "Which of these gases do plants take in by day?"}, {"q": "Why?"}])
+    exam = {"repo": "org/exam", "files": ["*.jsonl"], "columns": ["q"]}
+    world.edit_catalog("policies/evaluation_sets", lambda policy: policy["evaluation_sets"].update(exam=exam))
+
+    shown = _metadata(world.run(None, "evaluation_sets"), "evaluation_sets")
+
+    (line,) = _lines(shown["evaluation_sets"])
+    assert (line["evaluation_set"], line["records"], line["texts"], line["too_short"]) == ("exam", 2, 2, 1)
+    assert (shown["dagster/row_count"], shown["too_short"]) == (2, 1)

@@ -15,6 +15,7 @@ from nemo_assets.hub.sources import open_source
 from nemo_assets.settings import Settings
 from nemo_assets.stages.deduped import dedupe
 from nemo_assets.stages.duplicates import find_duplicates
+from nemo_assets.stages.evaluation_sets import read_evaluation_sets
 from nemo_assets.stages.ledger import write_ledger
 from nemo_assets.stages.normalized import normalize
 from nemo_assets.stages.plan import CHAIN
@@ -61,9 +62,12 @@ def make_chain(settings: Settings, until: Stage, partitions: Iterable[str] | Non
 
     def materialize(keys: Sequence[tuple[str, str | None]]) -> None:
         for stage, partition in keys:
-            assert partition is not None
-            make(stage, partition, settings)
-            made.append((stage, partition))
+            if partition is None:
+                assert stage == Stage.EVALUATION_SETS
+                read_evaluation_sets(settings)
+            else:
+                make(stage, partition, settings)
+            made.append((stage, partition or "all"))
 
     splits = [settings.catalog.split(key) for key in partitions or settings.catalog.splits]
     for _ in run_chain(splits, settings, CHAIN[: CHAIN.index(until) + 1], materialize):
