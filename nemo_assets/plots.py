@@ -21,8 +21,8 @@ from nemo_assets.dedup.bands import Banding
 if TYPE_CHECKING:  # costs half a second and 150 MB, which only what draws should pay
     import altair as alt
 
-Bins = Mapping[Any, int]
-"""Counts by the lower edge of a bin. An edge may be text, as the keys of JSON are."""
+Bins = Mapping[str, int]
+"""Counts by the lower edge of a bin, as text, which the keys of JSON are."""
 
 RECALL_AT = (0.8, 0.85, 0.9)
 """Jaccard similarities whose expected recall is written at the curve."""
@@ -32,20 +32,20 @@ _BLUE, _YELLOW, _RED = "#2a7f9e", "#c9a227", "#c0392b"
 _OUTCOMES = ("removed", "compared in vain")
 
 
-def similarity_bins(similarity: NDArray[np.float64]) -> dict[int, int]:
+def similarity_bins(similarity: NDArray[np.float64]) -> dict[str, int]:
     """How many similarities lie in [edge, edge + 1) hundredths; 100 is the bin of what is equal."""
     # 0.58 is a little less than 58 hundredths as a float.
     return _counted(np.floor(similarity * 100 + 1e-9).astype(np.int64))
 
 
-def size_bins(sizes: NDArray[np.int64]) -> dict[int, int]:
+def size_bins(sizes: NDArray[np.int64]) -> dict[str, int]:
     """How many sizes lie in [edge, 2 * edge), for edges that are powers of two. Sizes are at least 1."""
     return _counted(np.int64(1) << (np.frexp(sizes)[1].astype(np.int64) - 1))
 
 
-def _counted(edges: NDArray[np.int64]) -> dict[int, int]:
+def _counted(edges: NDArray[np.int64]) -> dict[str, int]:
     values, counts = np.unique(edges, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+    return {str(value): count for value, count in zip(values.tolist(), counts.tolist(), strict=True)}
 
 
 def recall_label(banding: Banding, similarity: float) -> str:
@@ -55,7 +55,7 @@ def recall_label(banding: Banding, similarity: float) -> str:
 
 
 def collision_curve(banding: Banding, threshold: float) -> bytes:
-    """How likely two rows are compared at all, by their Jaccard similarity, and the recall to expect near the threshold."""
+    """How likely two rows are compared at all, by their Jaccard similarity, and the recall to expect of it."""
     import altair as alt
 
     x = alt.X("at:Q", title="Jaccard similarity of two rows", scale=alt.Scale(domain=(0, 1)))
@@ -84,7 +84,7 @@ def similarity_histogram(removed: Bins, in_vain: Bins, threshold: float) -> byte
     """Pairs compared exactly, by the similarity that decided, in `similarity_bins`: removed, or compared in vain."""
     import altair as alt
 
-    pairs = [
+    pairs: list[dict[str, Any]] = [
         {"from": int(edge) / 100, "to": (int(edge) + 1) / 100, "pairs": count, "nothing": 0, "outcome": outcome}
         for outcome, bins in zip(_OUTCOMES, (removed, in_vain), strict=True)
         for edge, count in bins.items()

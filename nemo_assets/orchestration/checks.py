@@ -5,13 +5,14 @@ raises inside the stage, before anything is made current, because a check only b
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from nemo_assets.dedup.guards import Finding, Removals, full_buckets, high_removals, large_groups, removal_shares
 from nemo_assets.dedup.signatures import SIGNATURE_SCHEMA
 from nemo_assets.errors import UserError
 from nemo_assets.orchestration.external import SOURCE
@@ -90,6 +91,44 @@ def ids_are_unique(context: dg.AssetCheckExecutionContext, settings: SettingsRes
     return dg.AssetCheckResult(passed=shared.len() == 0, metadata=metadata)
 
 
+@chain_check(Stage.DUPLICATES, per="scope")
+def removals_are_plausible(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
+    """Of no source a larger share was removed than its ceiling in `policies/duplicates.yaml`."""
+    here = settings.load()
+    policy = here.catalog.duplicate_policy
+    manifest = here.store.current(Stage.DUPLICATES, context.partition_key)
+    splits = [Removals(key, split["rows"], split["removed"]) for key, split in manifest.details["splits"].items()]
+    findings = high_removals(splits, policy.removal_ceiling, policy.removal_ceilings)
+    return _told(findings, {source: round(share, 4) for source, share in removal_shares(splits).items()})
+
+
+@chain_check(Stage.DUPLICATES, per="scope")
+def no_survivor_stands_for_too_many(
+    context: dg.AssetCheckExecutionContext, settings: SettingsResource
+) -> dg.AssetCheckResult:
+    """No row stands for more removed ones than `survivor_ceiling`: a template taken for a duplicate would."""
+    here = settings.load()
+    group = here.store.current(Stage.DUPLICATES, context.partition_key).details["largest_group"]
+    findings = large_groups(group["survivor"], group["rows"], here.catalog.duplicate_policy.survivor_ceiling)
+    return _told(findings, {"rows": group["rows"], "survivor": group["survivor"] or "nobody"})
+
+
+@chain_check(Stage.DUPLICATES, per="scope")
+def no_bucket_is_over_its_cap(
+    context: dg.AssetCheckExecutionContext, settings: SettingsResource
+) -> dg.AssetCheckResult:
+    """No bucket had so many rows that some were not compared."""
+    manifest = settings.load().store.current(Stage.DUPLICATES, context.partition_key)
+    overflowing, cap = manifest.counters["buckets_over_cap"], manifest.details["search"]["bucket_cap"]
+    return _told(full_buckets(context.partition_key, overflowing, cap), {"buckets": overflowing, "cap": cap})
+
+
+def _told(findings: Iterable[Finding], metadata: dict[str, Any]) -> dg.AssetCheckResult:
+    """Failed, with a sentence for each finding; passed if there is none."""
+    sentences = [finding.sentence for finding in findings]
+    return dg.AssetCheckResult(passed=not sentences, description="\n".join(sentences) or None, metadata=metadata)
+
+
 def _kept_ids(store: Store, duplicates: Manifest) -> pl.DataFrame:
     """ids of the rows that `duplicates` keeps, as `deduped` writes them."""
     signed = [
@@ -164,7 +203,8 @@ def _warning(description: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
 
 
 CHECKS = (
-    splits_match_the_source, records_are_conserved, ids_are_unique, correctness_is_joined, release_is_at_destination,
+    splits_match_the_source, records_are_conserved, ids_are_unique, removals_are_plausible,
+    no_survivor_stands_for_too_many, no_bucket_is_over_its_cap, correctness_is_joined, release_is_at_destination,
     rows_are_scored,
 )  # fmt: skip
 

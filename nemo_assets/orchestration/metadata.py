@@ -13,6 +13,8 @@ from typing import Any
 import dagster as dg
 
 from nemo_assets.orchestration.columns import CODES
+from nemo_assets.orchestration.duplicate_search import duplicate_search
+from nemo_assets.orchestration.tables import table
 from nemo_assets.settings import Settings
 from nemo_assets.stages.fates import fates_by_file, first_places
 from nemo_assets.storage import Manifest, Stage
@@ -23,7 +25,6 @@ Metadata = dict[str, Any]
 _NAMES = {"unexpected": "rejected for an unexpected structure"}
 
 FILES_SHOWN = 40  # lines of a table by file; the others are one line together
-CELL_CHARACTERS = 200
 
 _BAR, _GAP, _HEIGHT = 22, 3, 60  # of the length histogram, in pixels
 
@@ -41,6 +42,7 @@ def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult
         **_source(manifest, settings),
         **_splits(manifest.details.get("splits", ())),
         **_sets(manifest.details.get("sets", ())),
+        **duplicate_search(manifest, settings),
         **_release(manifest),
         **_scores(counters.get("checkpoints", {})),
         **_numbers(counters),
@@ -62,9 +64,7 @@ def _place(manifest: Manifest, settings: Settings) -> Metadata:
     if rows is not None:
         place["dagster/row_count"] = rows
     if manifest.inputs:
-        place["inputs"] = _table(
-            [{"input": name, "data version": version} for name, version in manifest.inputs.items()]
-        )
+        place["inputs"] = table([{"input": name, "data version": version} for name, version in manifest.inputs.items()])
     if settings.sample_records is not None:
         place["sample"] = f"the first {settings.sample_records} records only"
     return place
@@ -102,7 +102,7 @@ def _fates(manifest: Manifest, settings: Settings) -> Metadata:
     files = [
         {"file": file.path, "records": file.records, **file.counts} for file in fates_by_file(manifest, settings.store)
     ]
-    return {"funnel": _table(funnel), **({"by_file": _table(_first_files(files, "file"))} if files else {})}
+    return {"funnel": table(funnel), **({"by_file": table(_first_files(files, "file"))} if files else {})}
 
 
 def _first_files(lines: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
@@ -118,12 +118,12 @@ def _first_files(lines: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[
 
 def _shares(name: str, label: str, counts: Mapping[str, int], whole: int) -> Metadata:
     rows = [{label: key, "rows": count, "share": _percent(count, whole)} for key, count in counts.items()]
-    return {name: _table(rows)} if rows else {}
+    return {name: table(rows)} if rows else {}
 
 
 def _counts(name: str, label: str, counts: Mapping[str, int]) -> Metadata:
     rows = [{label: key, "rows": count} for key, count in counts.items()]
-    return {name: _table(rows)} if rows else {}
+    return {name: table(rows)} if rows else {}
 
 
 def _lengths(bins: Mapping[str, int]) -> Metadata:
@@ -171,8 +171,8 @@ def _source(manifest: Manifest, settings: Settings) -> Metadata:
         "source": dg.MetadataValue.url(files[0]["url"]),
         "repo": manifest.details["repo"],
         "revision": manifest.details["revision"],
-        "files_here": _table(_first_files(shown, "path")),
-        **({"left_out": _table(manifest.details["left_out"])} if "left_out" in manifest.details else {}),
+        "files_here": table(_first_files(shown, "path")),
+        **({"left_out": table(manifest.details["left_out"])} if "left_out" in manifest.details else {}),
     }
 
 
@@ -182,12 +182,12 @@ def _splits(splits: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]
         splits = [
             {"split": key, **{name: split[name] for name in ("rows", "removed")}} for key, split in splits.items()
         ]
-    return {"splits": _table(splits)} if splits else {}
+    return {"splits": table(splits)} if splits else {}
 
 
 def _sets(sets: Sequence[Mapping[str, Any]]) -> Metadata:
     """One line an evaluation set."""
-    return {"evaluation_sets": _table(sets)} if sets else {}
+    return {"evaluation_sets": table(sets)} if sets else {}
 
 
 def _release(manifest: Manifest) -> Metadata:
@@ -206,26 +206,7 @@ def _scores(checkpoints: Mapping[str, Mapping[str, Any]]) -> Metadata:
         lines.append({"checkpoint": name, "ok": summary["status"].get("ok", 0), **figures})
         loaded[f"loaded_{name}"] = f"{summary['model']} @ {summary['revision']}"
     means = {f"nll_mean_{name}": s["nll_mean"] for name, s in checkpoints.items() if s["nll_mean"] is not None}
-    return ({"scores": _table(lines)} if lines else {}) | loaded | means
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    records = [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in rows]
-    columns = [dg.TableColumn(name, _type_name(rows, name)) for name in rows[0]]
-    return dg.MetadataValue.table(records, dg.TableSchema(columns))
-
-
-def _type_name(rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    kinds = {type(row[name]) for row in rows}
-    return "int" if kinds == {int} else "float" if kinds <= {int, float} else "string"
-
-
-def _cell(value: Any) -> str | int | float:
-    """A value a table can hold: numbers as they are, all else as plain text of at most CELL_CHARACTERS."""
-    if isinstance(value, int | float):
-        return value
-    text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= CELL_CHARACTERS else f"{text[: CELL_CHARACTERS - 1]}…"
+    return ({"scores": table(lines)} if lines else {}) | loaded | means
 
 
 def _percent(part: int, whole: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,16 +19,20 @@ from nemo_assets.dedup.cluster import RayCluster
 from nemo_assets.dedup.distributed import buckets_distributed
 from nemo_assets.dedup.identifiers import ids_made_unique
 from nemo_assets.dedup.near import SIMILAR, Found, near_duplicates
+from nemo_assets.dedup.precision import Removal, precision_report, sample_of, summary_of
 from nemo_assets.dedup.rules import CODE_EXACT, CODE_NEAR, RULE_EXACT, RULE_PROBLEM, RULE_SIMILAR, RULE_STATEMENT
 from nemo_assets.dedup.signatures import DECIDING_COLUMNS, SIGNATURE_SCHEMA, read_signed
 from nemo_assets.dedup.signing import Signed
 from nemo_assets.dedup.survivor import in_survivor_order
+from nemo_assets.disk import write_durably
 from nemo_assets.errors import UserError
+from nemo_assets.plots import similarity_bins, size_bins
 from nemo_assets.records.recipe import package_digest
 from nemo_assets.stages.contamination import contamination_of
-from nemo_assets.stages.relations import RELATION_SCHEMA, groups_by_size, relations_of
+from nemo_assets.stages.relations import RELATION_SCHEMA, relations_of
 from nemo_assets.stages.row_texts import RowTexts
 from nemo_assets.storage import Basis, Manifest, Part, Stage, Staging, Store, Unit
+from nemo_assets.storage.layout import PRECISION
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import scan, write_part
 
@@ -117,9 +122,15 @@ def find_duplicates(
             splits[key] = _split_details(signed[key], tables, _written(staging, number, tables)) | {
                 "rejected": rows.rejected[key]
             }
+        sampled = _write_precision_report(scope, rows, removed, texts, staging, len(catalog.scopes[scope]))
         return staging.commit(
             counters=_counters(rows, found, removed, renamed, relations),
-            details={"splits": splits, "search": _search(banding, threshold, policy, found)},
+            details={
+                "splits": splits,
+                "search": _search(banding, threshold, policy, found),
+                "largest_group": _largest_group(removed),
+                "precision": sampled,
+            },
             content=basis.inputs,
         )
 
@@ -270,6 +281,40 @@ def _shared_bands(
     return shared
 
 
+def _write_precision_report(
+    scope: str, rows: Scope, removed: pl.DataFrame, texts: RowTexts, staging: Staging, number: int
+) -> list[dict[str, Any]]:
+    """Write a page with a sample of the similar pairs as part `number`; one line for each of them."""
+    similar = removed.filter(pl.col("rule") == RULE_SIMILAR)
+    chosen = similar[sample_of(similar["record_uid"].to_list())]
+    place = rows.ordered.select("record_uid", "row")
+    placed = chosen.join(place, on="record_uid", maintain_order="left").join(
+        place, left_on="survivor_uid", right_on="record_uid", maintain_order="left", suffix="_of_survivor"
+    )
+    wanted = list(placed.select("row", "row_of_survivor").iter_rows())
+    text_of = texts.by_row({row for pair in wanted for row in pair})
+    columns = [field.name for field in dataclasses.fields(Removal) if not field.name.endswith("text")]
+    removals = [
+        Removal(**values, text=text_of[row], survivor_text=text_of[other])
+        for values, (row, other) in zip(chosen.select(columns).iter_rows(named=True), wanted, strict=True)
+    ]
+    path = staging.target(PRECISION, number, "html")
+    write_durably(path, precision_report(scope, removals, similar.height).encode())
+    staging.add(Unit(number, (staging.part(PRECISION, path, 0),)))
+    return summary_of(removals)
+
+
+def _largest_group(removed: pl.DataFrame) -> dict[str, Any]:
+    """The survivor that stands for most rows, and for how many."""
+    groups = (
+        removed.group_by("survivor_id", "survivor_partition").len().sort("len", "survivor_id", descending=[True, False])
+    )
+    if groups.height == 0:
+        return {"survivor": None, "rows": 0}
+    survivor, partition, count = groups.row(0)
+    return {"survivor": f"{survivor} ({partition})", "rows": count}
+
+
 def _counters(
     rows: Scope, found: Found, removed: pl.DataFrame, renamed: pl.DataFrame, relations: pl.DataFrame
 ) -> dict[str, Any]:
@@ -289,15 +334,16 @@ def _counters(
         "buckets_over_cap": found.overflowing,
         "rounds": found.rounds,
         "stands_for_most": max(stands_for.to_list(), default=0),
-        "stands_for": groups_by_size(stands_for + 1),
-        "prompts": groups_by_size(pl.Series(rows.signed.prompt).value_counts()["count"]),
+        "stands_for": size_bins(stands_for.to_numpy()),
+        "prompts": size_bins(np.unique(rows.signed.prompt, return_counts=True)[1]),
     }
 
 
 def _search(banding: Banding, threshold: float, policy: DuplicatePolicy, found: Found) -> dict[str, Any]:
     """How the search was made: what the curve in the UI is drawn from."""
     decisive = np.minimum(found.compared.similarity.jaccard, found.compared.similarity.spoken)
-    counts, _ = np.histogram(decisive, bins=50, range=(0, 1))
+    removed = np.zeros(len(decisive), np.bool_)
+    removed[found.pair[found.pair >= 0]] = True
     return {
         "threshold": threshold,
         "bands": banding.bands,
@@ -306,7 +352,8 @@ def _search(banding: Banding, threshold: float, policy: DuplicatePolicy, found: 
         "candidate_probability": {
             f"{s:.2f}": round(banding.collision_probability(s), 6) for s in (0.5, 0.8, 0.85, 0.9)
         },
-        "similarity_of_compared": counts.tolist(),
+        "similarity_of_removed": similarity_bins(decisive[removed]),
+        "similarity_of_others": similarity_bins(decisive[~removed]),
     }
 
 

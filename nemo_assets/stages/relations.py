@@ -1,11 +1,9 @@
 """How rows that both stay are related, as far as deduplication has seen it: reported, never a reason to remove one.
 
-Belongs here: the table of relations and the sizes of groups. Does not: finding pairs (`dedup`).
+Belongs here: the table of relations. Does not: finding pairs (`dedup`).
 """
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import polars as pl
@@ -32,9 +30,6 @@ CONTAINED = "contained"  # compared exactly and too different, but one holds mos
 
 CONTAINED_FROM = 0.9  # share of the smaller set of shingles
 
-_GROUP_SIZES = (1, 2, 3, 5, 10, 20, 50, 100, 1000)
-"""Lower bounds of the classes of a histogram of group sizes."""
-
 
 def relations_of(ordered: pl.DataFrame, signed: Signed, found: Found) -> pl.DataFrame:
     """Each row with the best row it is related to, for each kind; columns as RELATION_SCHEMA and `partition`."""
@@ -51,14 +46,6 @@ def relations_of(ordered: pl.DataFrame, signed: Signed, found: Found) -> pl.Data
             value=pl.Series(np.concatenate([pair[3] for pair in pairs]), dtype=pl.Float64),
         )
     )
-
-
-def groups_by_size(sizes: pl.Series) -> dict[str, int]:
-    """How many groups have 1, 2, 3 to 4, 5 to 9, … members."""
-    names = [f"{low}" if high == low + 1 else f"{low} to {high - 1}" for low, high in itertools.pairwise(_GROUP_SIZES)]
-    names.append(f"{_GROUP_SIZES[-1]}+")
-    counts = np.histogram(sizes.to_numpy(), [*_GROUP_SIZES, np.inf])[0].tolist()
-    return {name: count for name, count in zip(names, counts, strict=True) if count}
 
 
 _Pairs = tuple[NDArray[np.int64], NDArray[np.int64], list[str], NDArray[np.float64]]

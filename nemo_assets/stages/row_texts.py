@@ -6,8 +6,9 @@ those of a large scope do not fit in memory. Does not: which rows are asked for 
 
 from __future__ import annotations
 
+import itertools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,16 @@ class RowTexts:
             data = np.memmap(file, np.uint8, "r") if offsets[-1][-1] else np.zeros(0, np.uint8)
             texts = Texts(data, np.concatenate(offsets))
             return similarity(texts, places[: len(first)], places[len(first) :], self.threads)
+
+    def by_row(self, rows: Collection[int]) -> dict[int, str]:
+        """The text of each of a few rows."""
+        ordered = np.array(sorted(rows), np.int64)
+        texts = [
+            bytes(found.data[begin:end]).decode()
+            for found in self.read(ordered)
+            for begin, end in itertools.pairwise(found.offsets)
+        ]
+        return dict(zip(ordered.tolist(), texts, strict=True))
 
     def read(self, rows: NDArray[np.int64]) -> Iterator[Texts]:
         """The texts of these rows, which ascend, some at a time."""

@@ -25,7 +25,10 @@ class Stage(StrEnum):
 CENSUS = "census"
 """The table of what the records of a unit of `normalized` look like, from which `inventory` is made."""
 
-DESCRIPTIONS = frozenset({CENSUS})
+PRECISION = "precision"
+"""The table, of no rows but one page, in which `duplicates` shows a sample of what it removed."""
+
+DESCRIPTIONS = frozenset({CENSUS, PRECISION})
 """Tables that describe the content of a version rather than being it."""
 
 

@@ -45,7 +45,7 @@ def test_the_chain_depends_as_designed(defs: dg.Definitions):
         "raw": {"source"},
         "evaluation_sets": {"recipe"},
         "normalized": {"raw", "recipe"},
-        "signatures": {"normalized"},
+        "signatures": {"normalized", "evaluation_sets"},
         "duplicates": {"signatures"},
         "deduped": {"duplicates", "normalized"},
         "ledger": {"deduped"},
