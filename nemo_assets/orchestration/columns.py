@@ -32,6 +32,7 @@ _OWN = {
     "numbers": "Digests of the multisets of numbers, of what is spoken and of what is heard",
     "spoken_minhash": "Low bytes of the 128 MinHash slots of what the assistant says",
     "minhash": "128 MinHash slots of 4 bytes of all that is compared, as datasketch computes them with affine32",
+    "part": "Number of the part of `normalized` that the row is in",
     "rule": "What made the row a duplicate",
     "spoken_similarity": "Jaccard index of what the assistant says in the two rows",
     "containment": "Share of the smaller set of shingles that the larger one holds",

@@ -41,7 +41,7 @@ class Piece:
     source: Path
     removed: Path
     renamed: Path
-    contaminated: tuple[Path, ...]
+    contaminated: Path
     staging: Staging
 
 
@@ -68,10 +68,10 @@ def dedupe(split: Split, store: Store, workers: int = 1) -> Manifest:
         return current
     parts = normalized.table("rows")
     removed_path, renamed_path = store.root / decision["removed_part"], store.root / decision["renamed_part"]
-    contaminated = tuple(store.root / path for path in decision["contamination_parts"])
+    contaminated = [store.root / path for path in decision["contamination_parts"]]
     with store.staging(Stage.DEDUPED, split.key, basis) as staging:
         pieces = [
-            Piece(n, parts[n].rows, store.path(parts[n]), removed_path, renamed_path, contaminated, staging)
+            Piece(n, parts[n].rows, store.path(parts[n]), removed_path, renamed_path, contaminated[n], staging)
             for n in staging.missing(range(len(parts)))
         ]
         for unit in run_units(_dedupe_unit, pieces, workers, f"deduped {split.key}", lambda piece: piece.rows, "rows"):
@@ -102,9 +102,9 @@ def dedupe_basis(normalized: Manifest, decisions: str) -> Basis:
 
 
 def _dedupe_unit(piece: Piece) -> Unit:
-    removed = pl.read_parquet(piece.removed)
+    removed = pl.scan_parquet(piece.removed).filter(pl.col("part") == piece.number).collect()
     renamed = pl.read_parquet(piece.renamed)
-    found = contamination_of(piece.contaminated)
+    found = contamination_of([piece.contaminated])
     rejected = found.filter("rejects")
     gone = pa.array([*removed["record_uid"].to_list(), *rejected["record_uid"].to_list()], pa.binary(16))
     target = piece.staging.target

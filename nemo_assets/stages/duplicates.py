@@ -39,6 +39,7 @@ from nemo_assets.storage.parquet import scan, write_part
 REMOVED_SCHEMA = pa.schema({
     "record_uid": pa.binary(16),
     "id": pa.string(),
+    "part": pa.int64(),
     "survivor_uid": pa.binary(16),
     "survivor_id": pa.string(),
     "survivor_partition": pa.string(),
@@ -115,9 +116,9 @@ def find_duplicates(
             if key not in signed:
                 continue
             tables = {
-                "removed": _of_split(removed, key, REMOVED_SCHEMA),
-                "renamed": _of_split(renamed, key, RENAMED_SCHEMA),
-                "relations": _of_split(relations, key, RELATION_SCHEMA),
+                "removed": _of_split(removed.sort("part", "record_uid"), key, REMOVED_SCHEMA),
+                "renamed": _of_split(renamed.sort("record_uid"), key, RENAMED_SCHEMA),
+                "relations": _of_split(relations.sort("record_uid", "kind"), key, RELATION_SCHEMA),
             }
             splits[key] = _split_details(signed[key], tables, _written(staging, number, tables)) | {
                 "rejected": rows.rejected[key]
@@ -201,6 +202,7 @@ def _read_scope(catalog: Catalog, store: Store, signed: Mapping[str, Manifest]) 
         scan(store.paths(manifest), SIGNATURE_SCHEMA)
         .select(*DECIDING_COLUMNS, partition=pl.lit(key), split_position=pl.lit(catalog.splits[key].position))
         .collect()
+        .with_columns(part=_part_of_row(manifest))
         for key, manifest in signed.items()
     ]
     guarded = [
@@ -214,6 +216,12 @@ def _read_scope(catalog: Catalog, store: Store, signed: Mapping[str, Manifest]) 
     rows = pl.concat(frames).with_row_index("row").join(pl.concat(rejected.values()), on="record_uid", how="anti")
     counts = {key: uids.height for key, uids in rejected.items()}
     return Scope(in_survivor_order(rows), read_signed(paths), np.concatenate(guarded), counts, paths)
+
+
+def _part_of_row(signed: Manifest) -> pl.Series:
+    """Number of the part that each row of a split is in; parts of signatures are those of the rows."""
+    rows = [part.rows for part in signed.table("rows")]
+    return pl.Series(np.repeat(np.arange(len(rows)), rows))
 
 
 def _buckets(rows: Scope, banding: Banding, workers: int, cluster: RayCluster | None) -> Buckets:
@@ -258,7 +266,7 @@ def _removed(rows: Scope, found: Found, banding: Banding, threshold: float) -> p
     named = (*_TWIN_RULES, (CODE_NEAR, RULE_SIMILAR))  # the last one for SIMILAR, which is -1
     worse, better = rows.ordered[ranks], rows.ordered[survivors]
     bands = _shared_bands(rows.signed.minhash, worse["row"].to_numpy(), better["row"].to_numpy(), banding)
-    return worse.select("record_uid", "partition", "id").with_columns(
+    return worse.select("record_uid", "partition", "id", "part").with_columns(
         survivor_uid=better["record_uid"],
         survivor_id=better["id"],
         survivor_partition=better["partition"],
@@ -358,8 +366,8 @@ def _search(banding: Banding, threshold: float, policy: DuplicatePolicy, found: 
 
 
 def _of_split(rows: pl.DataFrame, key: str, schema: pa.Schema) -> pa.Table:
-    """The rows of one split, sorted, in `schema`."""
-    return rows.filter(pl.col("partition") == key).sort("record_uid").select(schema.names).to_arrow().cast(schema)
+    """The rows of one split in `schema`."""
+    return rows.filter(pl.col("partition") == key).select(schema.names).to_arrow().cast(schema)
 
 
 def _require_unique_ids(scope: str, ordered: pl.DataFrame, removed: pl.DataFrame, renamed: pl.DataFrame) -> None:
