@@ -9,9 +9,11 @@ Belongs here: which functions of `nemo_assets.dedup` are called with what. Does 
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -49,20 +51,36 @@ def word_signatures(texts: pa.ChunkedArray, cores: int) -> list[NDArray[np.uint3
 
 
 def whole(rows: Path, folder: Path, cores: int, first: int | None = None) -> None:
-    """Read rows (or the first ones), find near-duplicates, verify them, write the rows that stay."""
-    table = pq.read_table(rows, use_threads=cores > 1).slice(0, first)
-    signed = signatures(table["text"], cores)
-    guarded = np.isin(table["domain"].to_numpy(), list(EXACT_NUMBERS))
-    ranked = np.arange(table.num_rows)
-    buckets = buckets_of(signed.minhash, ranked, optimal_banding(THRESHOLD), cores)
+    """Read rows (or the first ones), find near-duplicates, verify them, write the rows that stay.
 
-    texts = RowTexts([(rows, table.num_rows)], folder, cores)
-    found = near_duplicates(
-        Rows(signed, guarded, ranked, _first_equal(table["text"])), buckets, THRESHOLD, texts.measure
-    )
-    stays = table.filter(pa.array(found.survivor < 0))
+    As in the project, pieces are read and signed side by side, and so are written the files of what stays.
+    """
+    groups = range(pq.read_metadata(rows).num_row_groups)
+    with ThreadPoolExecutor(cores) as pool:
+        read = list(pool.map(lambda group: _read_and_sign(rows, group, first), groups if first is None else [0]))
+        table = pa.concat_tables(part for part, _ in read)
+        signed = Signed(*(np.concatenate(columns) for columns in zip(*(part for _, part in read), strict=True)))
+        guarded = np.isin(table["domain"].to_numpy(), list(EXACT_NUMBERS))
+        ranked = np.arange(table.num_rows)
+        buckets = buckets_of(signed.minhash, ranked, optimal_banding(THRESHOLD), cores)
+        texts = RowTexts([(rows, table.num_rows)], folder, cores)
+        twins = _first_equal(table["text"])
+        found = near_duplicates(Rows(signed, guarded, ranked, twins), buckets, THRESHOLD, texts.measure)
+        stays = found.survivor < 0
+        cuts = np.linspace(0, table.num_rows, cores + 1).astype(int)
+        shares = [(table.slice(begin, end - begin), stays[begin:end]) for begin, end in itertools.pairwise(cuts)]
+        list(pool.map(lambda number: _write(*shares[number], folder / f"rows-{number}.parquet"), range(cores)))
+
+
+def _read_and_sign(rows: Path, group: int, first: int | None) -> tuple[pa.Table, Signed]:
+    table = pq.ParquetFile(rows).read_row_group(group, use_threads=False).slice(0, first)
+    return table, signatures(table["text"], 1)
+
+
+def _write(table: pa.Table, stays: NDArray[np.bool_], path: Path) -> None:
     columns = [name for name in table.column_names if name != "text"]
-    pq.write_table(stays, folder / "rows.parquet", compression="zstd", use_dictionary=columns, write_statistics=columns)
+    kept = table.filter(pa.array(stays))
+    pq.write_table(kept, path, compression="zstd", use_dictionary=columns, write_statistics=columns)
 
 
 def _first_equal(texts: pa.ChunkedArray) -> Ranks:

@@ -36,9 +36,7 @@ def project(settings: Settings, tmp_path: Path) -> Settings:
         question(f"Please solve this:\n{EXAM.upper()}\nThank you."),
         question(f"Please solve this:\n{EXAM.upper()}\nThank you."),
         question(EXAM.replace("12", "40").replace("3", "7"), "It arrives with thirty-three wagons, all of them green."),
-        question(
-            EXAM.replace("evening", "night"), "Nine wagons are left, I would say, after what happened."
-        ),
+        question(EXAM.replace("evening", "night"), "Nine wagons are left, I would say, after what happened."),
         question("Who painted the ceiling of the chapel?", "Michelangelo did, lying on his back for four years."),
         question("Who painted the walls of the chapel?", "Several masters did: Botticelli, Perugino and others."),
     ]
