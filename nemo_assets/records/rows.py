@@ -101,13 +101,12 @@ class Use(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A row's text as UTF-8 with what is computed from its messages.
-
-    `spoken` are begin and end, in bytes, of the assistant's bodies, one after the other.
-    """
+    """A row's text with what is computed from its messages, as in `Encoded`; `spans` are those in the loss."""
 
     text: bytes
-    messages: Sequence[PlacedMessage]
+    length: int
+    messages: int
+    spans: Sequence[tuple[int, int]]
     spoken: list[int]
     content_sha1: str
     turns: Sequence[Turn]
@@ -134,21 +133,17 @@ def row_of(
     split = file.split
     draft = adapt(record, split)
     written = _write(draft, split, keep)
-    text, messages, turns = written.text, written.messages, written.turns
+    text, length, messages, spans, spoken, content, turns, use, template, marks, fault = written
     tools = tools_entry(draft.tools_field)
-    use = written.use
     verdicts = _schema_verdicts(turns, tools.json) if tools and use.calls else ()
-    mode, terminators = split.source.loss_mode, split.source.loss_terminators
-    spans = loss_spans(messages, mode, terminators)
-    length = messages[-1].end if messages else 0
     meta = sorted_json({name: value for name, value in record.items() if name not in _NOT_META})
-    uuid, content, text_id = _optional_text(record.get("uuid")), written.content_sha1, sha1_text_id(text)
+    uuid, text_id = _optional_text(record.get("uuid")), sha1_text_id(text)
     columns = {
         "id": identity(split.source.identity, uuid, content, text_id),
-        "template": written.template,
+        "template": template,
         "content_sha1": content,
         "text_sha1": text_id,
-        "mask_sha1": mask_sha1(mode, terminators, spans),
+        "mask_sha1": mask_sha1(split.source.loss_mode, split.source.loss_terminators, spans),
         "stats_loss_chars": sum([end - start for start, end in spans]),
         **NO_EVALUATION,
         "meta_expected_answer": None,
@@ -156,20 +151,20 @@ def row_of(
         "meta_problem_id": None,
         "meta_reasoning": None,
         "meta_capability_target": None,
-        "quality_valid_harmony": written.fault != "invalid_harmony",
-        "quality_completion_nonempty": written.fault != "empty_completion",
+        "quality_valid_harmony": fault != "invalid_harmony",
+        "quality_completion_nonempty": fault != "empty_completion",
         "quality_has_tool": use.has_tool,
         "quality_valid_tool_schema": False not in verdicts,
         "quality_tags": [
             *tags,
             *draft.tags,
-            *written.tags,
+            *marks,
             *_tags(verdicts, text, meta),
             *length_tags(length, use.final),
         ],
         "stats_char_len": length,
         "stats_approx_tokens": length // 4,
-        "stats_messages": len(messages),
+        "stats_messages": messages,
         "stats_tool_calls": use.calls,
         "source_uuid": uuid,
         "source_license": _optional_text(record.get("license")),
@@ -184,7 +179,7 @@ def row_of(
         "record_uid": file.record_uid(number),
         **draft.columns,
     }
-    return Row(text, _values_of(columns), written.spoken, tools)
+    return Row(text, _values_of(columns), spoken, tools)
 
 
 _values_of = itemgetter(*ROW_VALUES)
@@ -219,7 +214,9 @@ def _checked(text: str, split: Split, keep: frozenset[str]) -> Written:
     turns = turns_of_parsed(messages)
     return Written(
         text.encode(),
-        messages,
+        messages[-1].end if messages else 0,
+        len(messages),
+        loss_spans(messages, split.source.loss_mode, split.source.loss_terminators),
         _assistant_bytes(text, messages),
         content_sha1(turns),
         turns,
@@ -255,6 +252,9 @@ def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     conversation = Conversation(draft.turns, draft.tools, draft.effort)  # type: ignore[arg-type]
     encoded, use = encode_conversation(conversation, name), _use_of(draft.turns)
     tags = TEMPLATES[name].tags(conversation) if use.has_tool else ()
+    mode, terminators = split.source.loss_mode, split.source.loss_terminators
+    if mode != "assistant_all" or terminators:
+        encoded = encoded._replace(spans=loss_spans(encoded.text.decode(), mode, terminators))
     return Written(*encoded, draft.turns, use, name, tags, "empty_completion" if fault else None)
 
 

@@ -18,6 +18,7 @@ from nemo_assets.harmony import (
     content_sha1,
     encode_conversation,
     find_special_token,
+    loss_spans,
     render_conversation,
 )
 
@@ -71,7 +72,8 @@ def test_it_writes_places_and_digests_as_the_plain_functions(template: str, conv
     encoded = encode_conversation(conversation, template)
     rendered = render_conversation(conversation, template)
     assert encoded.text == rendered.text.encode()
-    assert tuple(encoded.messages) == rendered.messages
+    assert (encoded.length, encoded.messages) == (len(rendered.text), len(rendered.messages))
+    assert encoded.spans == loss_spans(rendered.messages, "assistant_all")
     assert encoded.content_sha1 == content_sha1(conversation.turns)
     spoken = [
         len(rendered.text[:place].encode())
