@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,21 +35,11 @@ from nemo_assets.harmony import (
 )
 from nemo_assets.records.adapters import Adapter
 from nemo_assets.records.draft import Draft
-from nemo_assets.records.evaluation import NO_EVALUATION
-from nemo_assets.records.messages import as_text
-from nemo_assets.records.schema import COLUMNS
+from nemo_assets.records.evaluation import Evaluation
+from nemo_assets.records.messages import as_text, optional_text
 from nemo_assets.records.sorted_json import sorted_json
 from nemo_assets.records.text_measures import length_tags
 from nemo_assets.records.tools import ToolsEntry, tools_entry
-
-FILE_COLUMNS = frozenset(
-    {
-        "dataset", "subset", "split", "loss_mode", "loss_terminators", "meta_domain", "meta_difficulty_bin",
-        "quality_is_duplicate", "source_revision", "source_file",
-    }
-)  # fmt: skip
-"""The same in all rows of a file."""
-ROW_VALUES = tuple(c.name for c in COLUMNS if c.name not in {"text", "stats_repeat_ratio", *FILE_COLUMNS})
 
 # Source fields that have columns of their own and do not belong into source_meta_json.
 _NOT_META = frozenset({"messages", "tools", "text"})
@@ -59,13 +48,14 @@ _NOT_META = frozenset({"messages", "tools", "text"})
 class Row(NamedTuple):
     """One canonical row on its way to a row group.
 
-    `text` is UTF-8, `values` are all else that differs from row to row, in the order of ROW_VALUES. `bodies` are
+    `text` is UTF-8, `columns` are all else that differs from row to row, in the same order in every row. `bodies` are
     begin and end of what the assistant wrote, in bytes of `text`: the share of repeats is measured over them when the
     row group is written.
     """
 
     text: bytes
-    values: tuple[Any, ...]
+    evaluation: Evaluation
+    columns: dict[str, Any]
     bodies: list[int]
     tools: ToolsEntry | None
 
@@ -136,8 +126,8 @@ def row_of(
     text, length, messages, spans, spoken, content, turns, use, template, marks, fault = written
     tools = tools_entry(draft.tools_field)
     verdicts = _schema_verdicts(turns, tools.json) if tools and use.calls else ()
-    meta = sorted_json({name: value for name, value in record.items() if name not in _NOT_META})
-    uuid, text_id = _optional_text(record.get("uuid")), sha1_text_id(text)
+    meta = _meta_of(record, draft.evaluation.meta_eval_json)
+    uuid, text_id = optional_text(record.get("uuid")), sha1_text_id(text)
     columns = {
         "id": identity(split.source.identity, uuid, content, text_id),
         "template": template,
@@ -145,12 +135,11 @@ def row_of(
         "text_sha1": text_id,
         "mask_sha1": mask_sha1(split.source.loss_mode, split.source.loss_terminators, spans),
         "stats_loss_chars": sum([end - start for start, end in spans]),
-        **NO_EVALUATION,
-        "meta_expected_answer": None,
-        "meta_tags": (),
-        "meta_problem_id": None,
-        "meta_reasoning": None,
-        "meta_capability_target": None,
+        "meta_expected_answer": draft.expected_answer,
+        "meta_tags": draft.source_tags,
+        "meta_problem_id": draft.problem_id,
+        "meta_reasoning": draft.reasoning,
+        "meta_capability_target": draft.capability_target,
         "quality_valid_harmony": fault != "invalid_harmony",
         "quality_completion_nonempty": fault != "empty_completion",
         "quality_has_tool": use.has_tool,
@@ -167,9 +156,9 @@ def row_of(
         "stats_messages": messages,
         "stats_tool_calls": use.calls,
         "source_uuid": uuid,
-        "source_license": _optional_text(record.get("license")),
+        "source_license": optional_text(record.get("license")),
         "source_used_in": _texts(record.get("used_in")),
-        "source_data_source": _optional_text(record.get("data_source", record.get("source"))),
+        "source_data_source": optional_text(record.get("data_source", record.get("source"))),
         "source_changed_answer_to_majority": _optional_bool(record.get("changed_answer_to_majority")),
         "source_tools_id": tools.id if tools else None,
         "source_tools_count": tools.size if tools else 0,
@@ -177,12 +166,16 @@ def row_of(
         "source_row": number,
         "source_offset": offset,
         "record_uid": file.record_uid(number),
-        **draft.columns,
     }
-    return Row(text, _values_of(columns), spoken, tools)
+    return Row(text, draft.evaluation, columns, spoken, tools)
 
 
-_values_of = itemgetter(*ROW_VALUES)
+def _meta_of(record: Mapping[str, Any], evaluation: bytes | None) -> bytes:
+    """The fields of a record that have no columns of their own; `evaluation` is the JSON of its block, made already."""
+    fields = {name: value for name, value in record.items() if name not in _NOT_META}
+    if evaluation is not None and type(record["metadata"]) is dict:
+        fields["metadata"] = msgspec.Raw(evaluation)
+    return sorted_json(fields)
 
 
 def identity(policy: str, uuid: str | None, content: str, text_id: str) -> str:
@@ -309,10 +302,6 @@ def _schema_verdicts(turns: Sequence[Turn], tools_json: str) -> list[bool | None
     validators = validators_of(tools_json)
     called = [turn for turn in turns if turn.is_call and turn.tool in validators]
     return [satisfies(validators[turn.tool or ""], turn.arguments) for turn in called]
-
-
-def _optional_text(value: Any) -> str | None:
-    return None if value is None else as_text(value)
 
 
 def _optional_bool(value: Any) -> bool | None:
