@@ -7,7 +7,7 @@ names, any rendering.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from json.encoder import encode_basestring
 from typing import Any, Literal, NamedTuple
@@ -53,6 +53,26 @@ class Conversation(NamedTuple):
     turns: tuple[Turn, ...]
     tools: tuple[dict[str, Any], ...] = ()
     effort: Literal["low", "medium", "high"] = "medium"
+
+
+class Use(NamedTuple):
+    """What turns use: tools or not, how often the assistant calls one, and the last final answer."""
+
+    has_tool: bool
+    calls: int
+    final: str | None
+
+
+def use_of(turns: Iterable[Turn]) -> Use:
+    """Count what the turns use."""
+    has_tool, calls, final = False, 0, None
+    for role, body, channel, tool, _ in turns:
+        if channel == "final":
+            final = body
+        elif tool is not None or role == "tool":
+            has_tool = True
+            calls += role == "assistant"
+    return Use(has_tool, calls, final)
 
 
 def call(tool: str, arguments: Any) -> Turn:

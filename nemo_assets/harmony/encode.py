@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from nemo_assets.errors import Rejected
-from nemo_assets.harmony.conversation import PYTHON_TOOLS, Conversation, Role, Turn, interpreter_code
+from nemo_assets.harmony.conversation import PYTHON_TOOLS, Conversation, Role, Turn, Use, interpreter_code, use_of
 from nemo_assets.harmony.identity import content_sha1, fields_before_body
 from nemo_assets.harmony.messages import Message
 from nemo_assets.harmony.render import last_terminator, opening_text, render_messages
@@ -29,7 +29,8 @@ class Encoded(NamedTuple):
     """Harmony text as UTF-8, its length in code points, how many messages it has, and the digest of its content.
 
     `spans` are where the assistant's bodies lie in code points, without empty ones: the loss of `assistant_all`.
-    `spoken` are begin and end of the same bodies, empty or not, in bytes, one after the other.
+    `spoken` are begin and end of the same bodies, empty or not, in bytes, one after the other. `use` and `tags` are
+    those of the conversation, by `use_of` and its template.
     """
 
     text: bytes
@@ -38,6 +39,8 @@ class Encoded(NamedTuple):
     spans: tuple[tuple[int, int], ...]
     spoken: list[int]
     content_sha1: str
+    use: Use
+    tags: tuple[str, ...]
 
 
 class _Form(NamedTuple):
@@ -47,7 +50,8 @@ class _Form(NamedTuple):
     terminator. Prologue and bodies are empty, as they are in `lengths`, the lengths of the pieces. `spoken` are the
     numbers of the pieces behind which the assistant's bodies begin and end. `content` is what is hashed: for every turn
     the fields before its body, the length of the body and the body, the latter two empty. `written` are the turns that
-    the template has a place for, None where those are all; `interpreted` the calls whose body may be bare code.
+    the template has a place for, None where those are all; `interpreted` the calls whose body may be bare code; `final`
+    the last final answer.
     """
 
     pieces: list[bytes]
@@ -56,6 +60,9 @@ class _Form(NamedTuple):
     content: list[bytes]
     written: list[int] | None
     interpreted: list[int]
+    final: int | None
+    use: Use
+    tags: tuple[str, ...]
 
 
 def encode_conversation(conversation: Conversation, template_name: str) -> Encoded:
@@ -98,7 +105,9 @@ def encode_conversation(conversation: Conversation, template_name: str) -> Encod
     if len(text) > ends[-1]:  # not all of it is ASCII
         sizes = list(accumulate(map(len, pieces)))
         spoken = [sizes[number] for number in form.spoken]
-    return Encoded(text, ends[-1], count + len(written), spans, spoken, hashlib.sha1(content).hexdigest())
+    use = form.use if form.final is None else Use(form.use.has_tool, form.use.calls, bodies[form.final])
+    digest = hashlib.sha1(content).hexdigest()
+    return Encoded(text, ends[-1], count + len(written), spans, spoken, digest, use, form.tags)
 
 
 def _content_of(form: _Form, data: list[bytes]) -> bytes:
@@ -123,6 +132,8 @@ def _encoded_plainly(conversation: Conversation, template_name: str) -> Encoded:
         loss_spans(messages, "assistant_all"),
         spoken,
         content_sha1(conversation.turns),
+        use_of(conversation.turns),
+        TEMPLATES[template_name].tags(conversation),
     )
 
 
@@ -141,12 +152,13 @@ def _form_of(
     if "system" in roles:
         return None
     template = TEMPLATES[name]
+    turns = [Turn(role, "", channel, tool) for role, channel, tool in zip(roles, channels, tools, strict=True)]
     pieces, content = [b""], list[bytes]()
     spoken, written = list[int](), list[int]()
     last, terminator = None, ""
-    for place, (role, channel, tool) in enumerate(zip(roles, channels, tools, strict=True)):
-        content += (fields_before_body(role, channel, tool), b"", b"")
-        message = template.message_of(Turn(role, "", channel, tool))
+    for place, turn in enumerate(turns):
+        content += (fields_before_body(turn.role, turn.channel, turn.tool), b"", b"")
+        message = template.message_of(turn)
         if message is not None:
             opening = opening_text(message.role, message.name, message.recipient, message.channel, message.content_type)
             pieces += ((terminator + opening).encode(), b"")
@@ -158,12 +170,15 @@ def _form_of(
     if last is None:
         return None
     pieces.append(last_terminator(last.role, last.recipient, template.closing).encode())
-    interpreted = [place for place, tool in enumerate(tools) if tool in PYTHON_TOOLS and roles[place] == "assistant"]
+    finals = [place for place, channel in enumerate(channels) if channel == "final"]
     return _Form(
         pieces,
         list(map(len, pieces)),
         spoken,
         content,
-        None if len(written) == len(roles) else written,
-        interpreted,
+        None if len(written) == len(turns) else written,
+        [place for place, turn in enumerate(turns) if turn.is_call and turn.tool in PYTHON_TOOLS],
+        finals[-1] if finals else None,
+        use_of(turns),
+        template.tags(Conversation(tuple(turns))),
     )

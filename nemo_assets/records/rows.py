@@ -20,6 +20,7 @@ from nemo_assets.errors import Rejected, UserError
 from nemo_assets.harmony import (
     TEMPLATES,
     Conversation,
+    Encoded,
     PlacedMessage,
     Turn,
     check_text,
@@ -31,6 +32,7 @@ from nemo_assets.harmony import (
     satisfies,
     sha1_text_id,
     turns_of_parsed,
+    use_of,
     validators_of,
 )
 from nemo_assets.records.adapters import Adapter
@@ -82,27 +84,12 @@ class SourceFileRef:
         return bytes(state.digest())
 
 
-class Use(NamedTuple):
-    """What the turns use: tools or not, how often one is called, and the last final answer."""
-
-    has_tool: bool
-    calls: int
-    final: str | None
-
-
 class Written(NamedTuple):
-    """A row's text with what is computed from its messages, as in `Encoded`; `spans` are those in the loss."""
+    """A row's text and what is computed from its messages, `spans` being those in the loss; the turns it stands for."""
 
-    text: bytes
-    length: int
-    messages: int
-    spans: Sequence[tuple[int, int]]
-    spoken: list[int]
-    content_sha1: str
+    encoded: Encoded
     turns: Sequence[Turn]
-    use: Use
     template: str
-    tags: Sequence[str]
     fault: str | None = None
 
 
@@ -122,8 +109,8 @@ def row_of(
     """
     split = file.split
     draft = adapt(record, split)
-    written = _write(draft, split, keep)
-    text, length, messages, spans, spoken, content, turns, use, template, marks, fault = written
+    encoded, turns, template, fault = _write(draft, split, keep)
+    text, length, messages, spans, spoken, content, use, marks = encoded
     tools = tools_entry(draft.tools_field)
     verdicts = _schema_verdicts(turns, tools.json) if tools and use.calls else ()
     meta = _meta_of(record, draft.evaluation.meta_eval_json)
@@ -205,19 +192,17 @@ def _checked(text: str, split: Split, keep: frozenset[str]) -> Written:
     if check.fatal and check.fatal not in keep:
         raise Rejected(check.fatal, **check.evidence)
     turns = turns_of_parsed(messages)
-    return Written(
+    encoded = Encoded(
         text.encode(),
         messages[-1].end if messages else 0,
         len(messages),
         loss_spans(messages, split.source.loss_mode, split.source.loss_terminators),
         _assistant_bytes(text, messages),
         content_sha1(turns),
-        turns,
-        _use_of(turns),
-        split.source.template,
+        use_of(turns),
         check.tags,
-        check.fatal,
     )
+    return Written(encoded, turns, split.source.template, check.fatal)
 
 
 def _assistant_bytes(text: str, messages: Sequence[PlacedMessage]) -> list[int]:
@@ -242,13 +227,11 @@ def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     if name not in TEMPLATES:
         known = ", ".join(TEMPLATES)
         raise UserError(f"nemo_assets/catalog/{split.slug}.yaml: no template {name!r}. There are {known}.")
-    conversation = Conversation(draft.turns, draft.tools, draft.effort)  # type: ignore[arg-type]
-    encoded, use = encode_conversation(conversation, name), _use_of(draft.turns)
-    tags = TEMPLATES[name].tags(conversation) if use.has_tool else ()
+    encoded = encode_conversation(Conversation(draft.turns, draft.tools, draft.effort), name)  # type: ignore[arg-type]
     mode, terminators = split.source.loss_mode, split.source.loss_terminators
     if mode != "assistant_all" or terminators:
         encoded = encoded._replace(spans=loss_spans(encoded.text.decode(), mode, terminators))
-    return Written(*encoded, draft.turns, use, name, tags, "empty_completion" if fault else None)
+    return Written(encoded, draft.turns, name, "empty_completion" if fault else None)
 
 
 def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
@@ -261,17 +244,6 @@ def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
     if not bodies:
         return {"reason": "no_assistant_content", "turns": len(turns)}
     return {"reason": "no_letter_or_digit", "characters": sum(map(len, bodies))}
-
-
-def _use_of(turns: Sequence[Turn]) -> Use:
-    has_tool, calls, final = False, 0, None
-    for role, body, channel, tool, _ in turns:
-        if channel == "final":
-            final = body
-        elif tool is not None or role == "tool":
-            has_tool = True
-            calls += role == "assistant"
-    return Use(has_tool, calls, final)
 
 
 def _tags(verdicts: Sequence[bool | None], text: bytes, meta: bytes) -> list[str]:
@@ -300,8 +272,11 @@ def _holds_nul(value: Any) -> bool:
 def _schema_verdicts(turns: Sequence[Turn], tools_json: str) -> list[bool | None]:
     """Of each call of a tool on offer, whether its arguments satisfy the schema; None where the schema cannot judge."""
     validators = validators_of(tools_json)
-    called = [turn for turn in turns if turn.is_call and turn.tool in validators]
-    return [satisfies(validators[turn.tool or ""], turn.arguments) for turn in called]
+    return [
+        satisfies(validators[tool], arguments)
+        for role, _, _, tool, arguments in turns
+        if role == "assistant" and tool is not None and tool in validators
+    ]
 
 
 def _optional_bool(value: Any) -> bool | None:

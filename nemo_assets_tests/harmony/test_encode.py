@@ -20,6 +20,7 @@ from nemo_assets.harmony import (
     find_special_token,
     loss_spans,
     render_conversation,
+    use_of,
 )
 
 PYTHON = ("python", "stateful_python_code_exec", "python_code_exec")
@@ -75,6 +76,8 @@ def test_it_writes_places_and_digests_as_the_plain_functions(template: str, conv
     assert (encoded.length, encoded.messages) == (len(rendered.text), len(rendered.messages))
     assert encoded.spans == loss_spans(rendered.messages, "assistant_all")
     assert encoded.content_sha1 == content_sha1(conversation.turns)
+    assert encoded.use == use_of(conversation.turns)
+    assert encoded.tags == TEMPLATES[template].tags(conversation)
     spoken = [
         len(rendered.text[:place].encode())
         for message in rendered.messages
