@@ -44,7 +44,7 @@ from nemo_assets.records.text_measures import length_tags
 from nemo_assets.records.tools import ToolsEntry, tools_entry
 
 # Source fields that have columns of their own and do not belong into source_meta_json.
-_NOT_META = frozenset({"messages", "tools", "text"})
+_NOT_META = ("messages", "tools", "text")
 
 
 class Row(NamedTuple):
@@ -159,7 +159,9 @@ def row_of(
 
 def _meta_of(record: Mapping[str, Any], evaluation: bytes | None) -> bytes:
     """The fields of a record that have no columns of their own; `evaluation` is the JSON of its block, made already."""
-    fields = {name: value for name, value in record.items() if name not in _NOT_META}
+    fields = dict(record)
+    for name in _NOT_META:
+        fields.pop(name, None)
     if evaluation is not None and type(record["metadata"]) is dict:
         fields["metadata"] = msgspec.Raw(evaluation)
     return sorted_json(fields)
