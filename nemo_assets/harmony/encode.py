@@ -16,13 +16,24 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from nemo_assets.errors import Rejected
-from nemo_assets.harmony.conversation import PYTHON_TOOLS, Conversation, Role, Turn, Use, interpreter_code, use_of
+from nemo_assets.harmony.conversation import (
+    PYTHON_TOOLS,
+    Conversation,
+    Role,
+    Turn,
+    Use,
+    interpreter_code,
+    turn_of,
+    use_of,
+)
 from nemo_assets.harmony.identity import content_sha1, fields_before_body
 from nemo_assets.harmony.messages import Message
 from nemo_assets.harmony.render import last_terminator, opening_text, render_messages
 from nemo_assets.harmony.spans import loss_spans
 from nemo_assets.harmony.special_tokens import CALL, END, search_utf8
 from nemo_assets.harmony.templates import TEMPLATES, render_conversation
+
+LONG = 64  # turns; hardly two conversations with more have one form, and such a form takes much memory
 
 
 class Encoded(NamedTuple):
@@ -73,7 +84,7 @@ def encode_conversation(conversation: Conversation, template_name: str) -> Encod
     try:
         start, length, count = _start_of(tuple(prologue))
         roles, bodies, channels, tools, _ = zip(*turns, strict=True) if turns else ((),) * 5
-        form = _form_of(template_name, roles, channels, tools)
+        form = (_known_form if len(turns) <= LONG else _form_of)(template_name, roles, channels, tools)
     except Rejected:
         render_conversation(conversation, template_name)
         raise
@@ -144,32 +155,59 @@ def _start_of(prologue: tuple[Message, ...]) -> tuple[bytes, int, int]:
     return text.encode(), len(text), len(messages)
 
 
-@lru_cache(maxsize=1024)
+class _Frame(NamedTuple):
+    """What stands around the body of a turn: `fields` in what is hashed, the others in text.
+
+    There `opening` is None where the template has no place for the turn; `terminator` ends its message, and `last` does
+    if that is the last one.
+    """
+
+    fields: bytes
+    opening: bytes | None = None
+    terminator: bytes = b""
+    last: bytes = b""
+    is_spoken: bool = False
+
+
+@lru_cache(maxsize=16384)
+def _frame_of(name: str, role: Role, channel: str | None, tool: str | None) -> _Frame:
+    """The frame of a turn that is not the system's: few, even where many forms are made of them."""
+    template = TEMPLATES[name]
+    fields = fields_before_body(role, channel, tool)
+    message = template.message_of(Turn(role, "", channel, tool))
+    if message is None:
+        return _Frame(fields)
+    author, _, channel, recipient, content_type, tool = message
+    opening = opening_text(author, tool, recipient, channel, content_type)
+    terminator = CALL if author == "assistant" and recipient is not None else END
+    last = last_terminator(author, recipient, template.closing)
+    return _Frame(fields, opening.encode(), terminator.encode(), last.encode(), author == "assistant")
+
+
 def _form_of(
     name: str, roles: tuple[Role, ...], channels: tuple[str | None, ...], tools: tuple[str | None, ...]
 ) -> _Form | None:
     """The form of turns; None where their messages follow from more than it, or where they have none."""
     if "system" in roles:
         return None
-    template = TEMPLATES[name]
-    turns = [Turn(role, "", channel, tool) for role, channel, tool in zip(roles, channels, tools, strict=True)]
+    turns = [
+        turn_of((role, "", channel, tool, None)) for role, channel, tool in zip(roles, channels, tools, strict=True)
+    ]
     pieces, content = [b""], list[bytes]()
     spoken, written = list[int](), list[int]()
-    last, terminator = None, ""
-    for place, turn in enumerate(turns):
-        content += (fields_before_body(turn.role, turn.channel, turn.tool), b"", b"")
-        message = template.message_of(turn)
-        if message is not None:
-            opening = opening_text(message.role, message.name, message.recipient, message.channel, message.content_type)
-            pieces += ((terminator + opening).encode(), b"")
-            if message.role == "assistant":
-                spoken += (len(pieces) - 2, len(pieces) - 1)
+    terminator = last = b""
+    for place, (role, _, channel, tool, _) in enumerate(turns):
+        frame = _frame_of(name, role, channel, tool)
+        content += (frame.fields, b"", b"")
+        if frame.opening is not None:
+            if frame.is_spoken:
+                spoken += (len(pieces), len(pieces) + 1)
+            pieces += (terminator + frame.opening, b"")
+            terminator, last = frame.terminator, frame.last
             written.append(place)
-            terminator = CALL if message.role == "assistant" and message.recipient is not None else END
-            last = message
-    if last is None:
+    if not written:
         return None
-    pieces.append(last_terminator(last.role, last.recipient, template.closing).encode())
+    pieces.append(last)
     finals = [place for place, channel in enumerate(channels) if channel == "final"]
     return _Form(
         pieces,
@@ -177,8 +215,11 @@ def _form_of(
         spoken,
         content,
         None if len(written) == len(turns) else written,
-        [place for place, turn in enumerate(turns) if turn.is_call and turn.tool in PYTHON_TOOLS],
+        [place for place, tool in enumerate(tools) if tool in PYTHON_TOOLS and roles[place] == "assistant"],
         finals[-1] if finals else None,
         use_of(turns),
-        template.tags(Conversation(tuple(turns))),
+        TEMPLATES[name].tags(Conversation(tuple(turns))),
     )
+
+
+_known_form = lru_cache(maxsize=1024)(_form_of)
