@@ -112,7 +112,9 @@ def encode_conversation(conversation: Conversation, template_name: str) -> Encod
     pieces[2::2], lengths[2::2] = data, map(len, written)
     text, ends = b"".join(pieces), list(accumulate(lengths))
     spoken = [ends[number] for number in form.spoken]
-    spans = tuple([span for span in zip(spoken[::2], spoken[1::2], strict=True) if span[0] < span[1]])
+    spans = tuple(zip(spoken[::2], spoken[1::2], strict=True))
+    if "" in written:
+        spans = tuple([span for span in spans if span[0] < span[1]])
     if len(text) > ends[-1]:  # not all of it is ASCII
         sizes = list(accumulate(map(len, pieces)))
         spoken = [sizes[number] for number in form.spoken]
