@@ -4,7 +4,17 @@ Everything other rooms use is named here.
 """
 
 from nemo_assets.harmony.contents import developer_content, system_content
-from nemo_assets.harmony.conversation import PYTHON_TOOLS, Conversation, Role, Turn, call, canonical_json, turn_of
+from nemo_assets.harmony.conversation import (
+    PYTHON_TOOLS,
+    Conversation,
+    Role,
+    Turn,
+    Use,
+    call,
+    canonical_json,
+    turn_of,
+    use_of,
+)
 from nemo_assets.harmony.encode import Encoded, encode_conversation
 from nemo_assets.harmony.identity import content_sha1, sha1_text_id, turns_of_parsed
 from nemo_assets.harmony.injection import Injection, injection_in, injection_in_conversation
@@ -73,6 +83,7 @@ __all__ = [
     "TextCheck",
     "TokenMask",
     "Turn",
+    "Use",
     "Validation",
     "arguments_match",
     "basic_quality_flags_from_text",
@@ -104,6 +115,7 @@ __all__ = [
     "turn_of",
     "turns_of_parsed",
     "typescript_of",
+    "use_of",
     "validate",
     "validate_messages",
     "validators_of",

@@ -7,12 +7,15 @@ names, any rendering.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from json.encoder import encode_basestring
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+_encode_string = msgspec.json.Encoder().encode
 
 PYTHON_TOOLS = frozenset({"stateful_python_code_exec", "python_code_exec", "python"})
 """The names under which sources offer the one Python interpreter."""
@@ -55,6 +58,26 @@ class Conversation(NamedTuple):
     effort: Literal["low", "medium", "high"] = "medium"
 
 
+class Use(NamedTuple):
+    """What turns use: tools or not, how often the assistant calls one, and the last final answer."""
+
+    has_tool: bool
+    calls: int
+    final: str | None
+
+
+def use_of(turns: Iterable[Turn]) -> Use:
+    """Count what the turns use."""
+    has_tool, calls, final = False, 0, None
+    for role, body, channel, tool, _ in turns:
+        if channel == "final":
+            final = body
+        elif tool is not None or role == "tool":
+            has_tool = True
+            calls += role == "assistant"
+    return Use(has_tool, calls, final)
+
+
 def call(tool: str, arguments: Any) -> Turn:
     """The turn in which the assistant calls `tool`."""
     return Turn("assistant", canonical_json(arguments), "commentary", tool, arguments)
@@ -79,10 +102,18 @@ def canonical_json(value: Any) -> str:
         if type(value) is dict and len(value) == 1:  # the code of a call: an encoder is more than it needs
             ((key, only),) = value.items()
             if type(key) is str and type(only) is str:
-                return f"{{{encode_basestring(key)}: {encode_basestring(only)}}}"
+                return f"{{{_quoted(key)}: {_quoted(only)}}}"
         return _encode(value)
     except RecursionError:
         return _encode_deep(value)
+
+
+def _quoted(text: str) -> str:
+    """A string as JSON, as `encode_basestring` writes it but in a quarter of the time."""
+    try:
+        return str(_encode_string(text), "utf-8")
+    except UnicodeEncodeError:
+        return encode_basestring(text)
 
 
 class _Literal(str):

@@ -18,8 +18,9 @@ class Template:
     """A named way to write conversations.
 
     `prologue` gives the messages before the first turn that is written as itself, and the number of that turn;
-    `message_of` what such a turn becomes, None where the template has no place for it. Beyond its body, that depends on
-    role, channel and tool of the turn alone. `closing` says how the last message ends.
+    `message_of` what such a turn becomes, None where the template has no place for it. Unless the system speaks, that
+    depends on role, channel and tool of the turn alone but for its body, which is written as it is; a template that
+    `writes_code` gives calls to the Python interpreter bare code for a body. `closing` says how the last message ends.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Template:
     prologue: Callable[[Conversation], tuple[Sequence[Message], int]]
     message_of: Callable[[Turn], Message | None]
     drops_content_beside_calls: bool = False
+    writes_code: bool = False
 
     def to_messages(self, conversation: Conversation) -> list[Message]:
         """The messages of a conversation, in order."""

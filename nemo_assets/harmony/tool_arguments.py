@@ -22,8 +22,8 @@ def functions_of(tools: Any) -> tuple[dict[str, Any], ...]:
     """The function objects {name, description, parameters} of an OpenAI-style tools list; odd entries are left out."""
     if not isinstance(tools, list):
         return ()
-    functions = (tool.get("function", tool) for tool in tools if isinstance(tool, dict))
-    return tuple(f for f in functions if isinstance(f, dict) and isinstance(f.get("name"), str))
+    functions = [tool.get("function", tool) for tool in tools if isinstance(tool, dict)]
+    return tuple([f for f in functions if isinstance(f, dict) and isinstance(f.get("name"), str)])
 
 
 def arguments_match(tool: Mapping[str, Any], arguments: Any) -> bool | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from nemo_assets.harmony import Turn
+from nemo_assets.records.evaluation import NO_EVALUATION, Evaluation
 
 Effort = str
 
@@ -14,8 +14,9 @@ Effort = str
 class Draft(NamedTuple):
     """A record, understood.
 
-    Either `turns` (to be rendered with `template`) or ready-made `text` (kept byte for byte). `columns` holds canonical
-    columns whose value the adapter knows; the rest is filled from the record and the catalog. `tags` are soft labels.
+    Either `turns` (to be rendered with `template`) or ready-made `text` (kept byte for byte). `evaluation` to
+    `capability_target` are the columns of these names, as far as this source has them; the rest is filled from the
+    record and the catalog. `source_tags` are labels that the source gives, `tags` those of what was odd.
     """
 
     turns: tuple[Turn, ...] = ()
@@ -24,5 +25,10 @@ class Draft(NamedTuple):
     effort: Effort = "medium"
     tools: tuple[dict[str, Any], ...] = ()
     tools_field: Any = None
-    columns: Mapping[str, Any] = MappingProxyType({})
-    tags: tuple[str, ...] = ()
+    evaluation: Evaluation = NO_EVALUATION
+    expected_answer: str | None = None
+    problem_id: str | None = None
+    reasoning: str | None = None
+    capability_target: str | None = None
+    source_tags: Sequence[str] = ()
+    tags: Sequence[str] = ()

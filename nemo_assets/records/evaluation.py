@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from nemo_assets.records.sorted_json import sorted_json
 
@@ -15,11 +15,30 @@ CONDITIONS = tuple(f"reason_{effort}_{tool}" for effort in EFFORTS for tool in (
 Z_95 = 1.96
 _LARGE = 1 << 63
 
-NO_EVALUATION: Mapping[str, Any] = {
-    "meta_correctness": None, "meta_correctness_own": None, "meta_correctness_lcb": None, "meta_row_verified": None,
-    "meta_pass_k": None, "meta_correct_count": None, "meta_eval_best_setting": None, "meta_eval_json": None,
-    **{f"meta_correctness_{effort}{tool}": None for effort in EFFORTS for tool in ("", "_with_tool", "_no_tool")},
-}  # fmt: skip
+
+class Evaluation(NamedTuple):
+    """The columns of these names of one row."""
+
+    meta_correctness: float | None
+    meta_correctness_own: float | None
+    meta_correctness_lcb: float | None
+    meta_row_verified: bool | None
+    meta_pass_k: int | None
+    meta_correct_count: int | None
+    meta_eval_best_setting: str | None
+    meta_eval_json: bytes | None
+    meta_correctness_low: float | None
+    meta_correctness_low_no_tool: float | None
+    meta_correctness_low_with_tool: float | None
+    meta_correctness_medium: float | None
+    meta_correctness_medium_no_tool: float | None
+    meta_correctness_medium_with_tool: float | None
+    meta_correctness_high: float | None
+    meta_correctness_high_no_tool: float | None
+    meta_correctness_high_with_tool: float | None
+
+
+NO_EVALUATION = Evaluation(*(None,) * len(Evaluation._fields))
 
 
 @lru_cache(maxsize=4096)
@@ -31,17 +50,15 @@ def wilson_lower_bound(passed: int, count: int, z: float = Z_95) -> float:
     return max(0.0, (centre - spread) / (1 + z * z / count))
 
 
-def evaluation_columns(block: Mapping[str, Any] | None, own_condition: str | None) -> dict[str, Any]:
-    """The `meta_correctness…` columns of one row.
+def evaluation_of(block: Mapping[str, Any], own_condition: str) -> Evaluation:
+    """What a block of evaluation results says of one row.
 
     `block` maps conditions such as `reason_high_no_tool` to {count, pass, accuracy}; conditions may be missing, null or
     incomplete. `own_condition` is the one under which this row was made. The best condition is the one of highest
     accuracy; of equals the first in CONDITIONS, then by name.
     """
-    if not block:
-        return dict(NO_EVALUATION)
     accuracy: dict[str, float] = {}
-    setting: str | None = None
+    setting, best = None, -math.inf
     of_best: tuple[int | None, int | None] = (None, None)
     of_own = of_best
     passed = count = 0
@@ -58,36 +75,31 @@ def evaluation_columns(block: Mapping[str, Any] | None, own_condition: str | Non
             passes = _integer(passes)
         if measured is not None:
             accuracy[name] = measured
-            if setting is None or _precedes(measured, name, accuracy[setting], setting):
-                setting, of_best = name, (tries, passes)
+            if measured > best or (measured == best and _rank(name) < _rank(setting)):
+                setting, best, of_best = name, measured, (tries, passes)
         if tries and passes is not None and 0 <= passes <= tries:
             passed, count = passed + passes, count + tries
         if name == own_condition:
             of_own = (tries, passes)
     low, low_tool, medium, medium_tool, high, high_tool = map(accuracy.get, CONDITIONS)
-    return {
-        "meta_correctness": None if setting is None else accuracy[setting],
-        "meta_correctness_own": accuracy.get(own_condition or ""),
-        "meta_correctness_lcb": wilson_lower_bound(passed, count) if count else None,
-        "meta_row_verified": None if of_own[1] is None else of_own[1] >= 1,
-        "meta_pass_k": of_best[0],
-        "meta_correct_count": of_best[1],
-        "meta_eval_best_setting": setting,
-        "meta_eval_json": sorted_json(block),
-        "meta_correctness_low": _higher(low, low_tool),
-        "meta_correctness_low_with_tool": low_tool,
-        "meta_correctness_low_no_tool": low,
-        "meta_correctness_medium": _higher(medium, medium_tool),
-        "meta_correctness_medium_with_tool": medium_tool,
-        "meta_correctness_medium_no_tool": medium,
-        "meta_correctness_high": _higher(high, high_tool),
-        "meta_correctness_high_with_tool": high_tool,
-        "meta_correctness_high_no_tool": high,
-    }
-
-
-def _precedes(accuracy: float, name: str, best: float, setting: str) -> bool:
-    return accuracy > best or (accuracy == best and (_rank(name), name) < (_rank(setting), setting))
+    return Evaluation(
+        None if setting is None else best,
+        accuracy.get(own_condition),
+        wilson_lower_bound(passed, count) if count else None,
+        None if of_own[1] is None else of_own[1] >= 1,
+        *of_best,
+        setting,
+        sorted_json(block),
+        _higher(low, low_tool),
+        low,
+        low_tool,
+        _higher(medium, medium_tool),
+        medium,
+        medium_tool,
+        _higher(high, high_tool),
+        high,
+        high_tool,
+    )
 
 
 def _higher(left: float | None, right: float | None) -> float | None:
@@ -99,8 +111,9 @@ def _higher(left: float | None, right: float | None) -> float | None:
 _RANKS = {condition: rank for rank, condition in enumerate(CONDITIONS)}
 
 
-def _rank(condition: str) -> int:
-    return _RANKS.get(condition, len(CONDITIONS))
+def _rank(condition: str | None) -> tuple[int, str]:
+    """Where a condition stands among equally good ones."""
+    return _RANKS.get(condition or "", len(CONDITIONS)), condition or ""
 
 
 def _number(value: Any) -> float | None:

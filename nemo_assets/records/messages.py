@@ -93,6 +93,11 @@ def as_text(value: Any) -> str:
     return "" if value is None else canonical_json(value)
 
 
+def optional_text(value: Any) -> str | None:
+    """The same, but None for null."""
+    return value if value is None or type(value) is str else canonical_json(value)
+
+
 def is_blank(text: str) -> bool:
     return not text or text.isspace()
 

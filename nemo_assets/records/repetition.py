@@ -42,7 +42,17 @@ def _load_word(_typing: Any, _address: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+def _find_lowest_bit(_typing: Any, _word: Any) -> Any:
+    """The number of the lowest bit that is set in a word, which is not 0."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), generate
+
+
 _word_at: Any = intrinsic(_load_word)
+_lowest_bit: Any = intrinsic(_find_lowest_bit)
 
 
 def repeat_ratios(data: NDArray[np.uint8], spans: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -98,18 +108,19 @@ def _find_anchors(text: Any, anchors: Any) -> None:
 
 @compiled
 def _repeated_bytes(text: Any, places: int, anchors: Any, table: Any, row: Any) -> int:
-    """Bytes that repeated windows speak for. Eight marks are read as one word, as few of them are set."""
+    """Bytes that repeated windows speak for. Eight marks are read as one word and only those set are looked at."""
     repeated, previous = 0, 0
     marks = anchors[: (places + 7) & ~7].view(np.uint64)
-    for word in range(len(marks)):
-        if marks[word]:
-            for place in range(8 * word, 8 * word + 8):
-                if anchors[place]:
-                    while place - previous > GAP:
-                        previous += GAP
-                        repeated += GAP * _stood_before(text, previous, table, row)
-                    repeated += (place - previous) * _stood_before(text, place, table, row)
-                    previous = place
+    for number in range(len(marks)):
+        marked = marks[number]
+        while marked:
+            place = 8 * number + (_lowest_bit(marked) >> 3)
+            marked &= marked - _U64(1)
+            while place - previous > GAP:
+                previous += GAP
+                repeated += GAP * _stood_before(text, previous, table, row)
+            repeated += (place - previous) * _stood_before(text, place, table, row)
+            previous = place
     while places - 1 - previous >= GAP:
         previous += GAP
         repeated += GAP * _stood_before(text, previous, table, row)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from nemo_assets.records.evaluation import Evaluation
 from nemo_assets.records.repetition import repeat_ratios
-from nemo_assets.records.rows import ROW_VALUES, Row, SourceFileRef
+from nemo_assets.records.rows import Row, SourceFileRef
 from nemo_assets.records.schema import ROW_SCHEMA
 from nemo_assets.records.text_measures import REPETITIVE
 
 GROUP_BYTES = 16 << 20  # of text: what a worker holds of its rows at a time, whatever their length
 GROUP_ROWS = 4_000  # fewer than 4,096, so that one page of one row can be read without much else
-_TAGS = ROW_VALUES.index("quality_tags")
 
 
 class RowGroup:
@@ -42,6 +42,7 @@ class RowGroup:
             "source_revision": file.revision,
             "source_file": file.path,
         }
+        self._names: tuple[str, ...] = ()
         self._values: list[tuple[Any, ...]] = []
         self._bodies: list[int] = []
         self._bodies_of = [0]
@@ -62,7 +63,9 @@ class RowGroup:
             self._buffer = grown
         self._buffer[begin:end] = row.text
         self._ends.append(end)
-        self._values.append(row.values)
+        if not self._names:
+            self._names = (*Evaluation._fields, *row.columns)
+        self._values.append((*row.evaluation, *row.columns.values()))
         self._bodies += row.bodies
         self._bodies_of.append(len(self._bodies) // 2)
 
@@ -74,10 +77,11 @@ class RowGroup:
         begins = np.repeat(self._ends[:-1], np.diff(rows))
         bodies = np.array(self._bodies, np.int64).reshape(-1, 2) + begins[:, None]
         ratios = repeat_ratios(np.frombuffer(self._buffer, np.uint8), bodies, rows)
+        tags = self._names.index("quality_tags")
         for row in np.flatnonzero(ratios > REPETITIVE):
-            self._values[row][_TAGS].append("repetitive")
+            self._values[row][tags].append("repetitive")
         columns: dict[str, pa.Array] = {"text": self._texts(), "stats_repeat_ratio": pa.array(ratios)}
-        for name, values in zip(ROW_VALUES, zip(*self._values, strict=True), strict=True):
+        for name, values in zip(self._names, zip(*self._values, strict=True), strict=True):
             columns[name] = pa.array(values, ROW_SCHEMA.field(name).type)
         for name, value in self._constant.items():
             columns[name] = _repeated(value, ROW_SCHEMA.field(name).type, len(self._values))

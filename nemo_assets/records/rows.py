@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +20,7 @@ from nemo_assets.errors import Rejected, UserError
 from nemo_assets.harmony import (
     TEMPLATES,
     Conversation,
+    Encoded,
     PlacedMessage,
     Turn,
     check_text,
@@ -32,40 +32,32 @@ from nemo_assets.harmony import (
     satisfies,
     sha1_text_id,
     turns_of_parsed,
+    use_of,
     validators_of,
 )
 from nemo_assets.records.adapters import Adapter
 from nemo_assets.records.draft import Draft
-from nemo_assets.records.evaluation import NO_EVALUATION
-from nemo_assets.records.messages import as_text
-from nemo_assets.records.schema import COLUMNS
+from nemo_assets.records.evaluation import Evaluation
+from nemo_assets.records.messages import as_text, optional_text
 from nemo_assets.records.sorted_json import sorted_json
 from nemo_assets.records.text_measures import length_tags
 from nemo_assets.records.tools import ToolsEntry, tools_entry
 
-FILE_COLUMNS = frozenset(
-    {
-        "dataset", "subset", "split", "loss_mode", "loss_terminators", "meta_domain", "meta_difficulty_bin",
-        "quality_is_duplicate", "source_revision", "source_file",
-    }
-)  # fmt: skip
-"""The same in all rows of a file."""
-ROW_VALUES = tuple(c.name for c in COLUMNS if c.name not in {"text", "stats_repeat_ratio", *FILE_COLUMNS})
-
 # Source fields that have columns of their own and do not belong into source_meta_json.
-_NOT_META = frozenset({"messages", "tools", "text"})
+_NOT_META = ("messages", "tools", "text")
 
 
 class Row(NamedTuple):
     """One canonical row on its way to a row group.
 
-    `text` is UTF-8, `values` are all else that differs from row to row, in the order of ROW_VALUES. `bodies` are
+    `text` is UTF-8, `columns` are all else that differs from row to row, in the same order in every row. `bodies` are
     begin and end of what the assistant wrote, in bytes of `text`: the share of repeats is measured over them when the
     row group is written.
     """
 
     text: bytes
-    values: tuple[Any, ...]
+    evaluation: Evaluation
+    columns: dict[str, Any]
     bodies: list[int]
     tools: ToolsEntry | None
 
@@ -92,28 +84,12 @@ class SourceFileRef:
         return bytes(state.digest())
 
 
-class Use(NamedTuple):
-    """What the turns use: tools or not, how often one is called, and the last final answer."""
-
-    has_tool: bool
-    calls: int
-    final: str | None
-
-
 class Written(NamedTuple):
-    """A row's text as UTF-8 with what is computed from its messages.
+    """A row's text and what is computed from its messages, `spans` being those in the loss; the turns it stands for."""
 
-    `spoken` are begin and end, in bytes, of the assistant's bodies, one after the other.
-    """
-
-    text: bytes
-    messages: Sequence[PlacedMessage]
-    spoken: list[int]
-    content_sha1: str
+    encoded: Encoded
     turns: Sequence[Turn]
-    use: Use
     template: str
-    tags: Sequence[str]
     fault: str | None = None
 
 
@@ -133,48 +109,43 @@ def row_of(
     """
     split = file.split
     draft = adapt(record, split)
-    written = _write(draft, split, keep)
-    text, messages, turns = written.text, written.messages, written.turns
+    encoded, turns, template, fault = _write(draft, split, keep)
+    text, length, messages, spans, spoken, content, use, marks = encoded
     tools = tools_entry(draft.tools_field)
-    use = written.use
     verdicts = _schema_verdicts(turns, tools.json) if tools and use.calls else ()
-    mode, terminators = split.source.loss_mode, split.source.loss_terminators
-    spans = loss_spans(messages, mode, terminators)
-    length = messages[-1].end if messages else 0
-    meta = sorted_json({name: value for name, value in record.items() if name not in _NOT_META})
-    uuid, content, text_id = _optional_text(record.get("uuid")), written.content_sha1, sha1_text_id(text)
+    meta = _meta_of(record, draft.evaluation.meta_eval_json)
+    uuid, text_id = optional_text(record.get("uuid")), sha1_text_id(text)
     columns = {
         "id": identity(split.source.identity, uuid, content, text_id),
-        "template": written.template,
+        "template": template,
         "content_sha1": content,
         "text_sha1": text_id,
-        "mask_sha1": mask_sha1(mode, terminators, spans),
+        "mask_sha1": mask_sha1(split.source.loss_mode, split.source.loss_terminators, spans),
         "stats_loss_chars": sum([end - start for start, end in spans]),
-        **NO_EVALUATION,
-        "meta_expected_answer": None,
-        "meta_tags": (),
-        "meta_problem_id": None,
-        "meta_reasoning": None,
-        "meta_capability_target": None,
-        "quality_valid_harmony": written.fault != "invalid_harmony",
-        "quality_completion_nonempty": written.fault != "empty_completion",
+        "meta_expected_answer": draft.expected_answer,
+        "meta_tags": draft.source_tags,
+        "meta_problem_id": draft.problem_id,
+        "meta_reasoning": draft.reasoning,
+        "meta_capability_target": draft.capability_target,
+        "quality_valid_harmony": fault != "invalid_harmony",
+        "quality_completion_nonempty": fault != "empty_completion",
         "quality_has_tool": use.has_tool,
         "quality_valid_tool_schema": False not in verdicts,
         "quality_tags": [
             *tags,
             *draft.tags,
-            *written.tags,
+            *marks,
             *_tags(verdicts, text, meta),
             *length_tags(length, use.final),
         ],
         "stats_char_len": length,
         "stats_approx_tokens": length // 4,
-        "stats_messages": len(messages),
+        "stats_messages": messages,
         "stats_tool_calls": use.calls,
         "source_uuid": uuid,
-        "source_license": _optional_text(record.get("license")),
+        "source_license": optional_text(record.get("license")),
         "source_used_in": _texts(record.get("used_in")),
-        "source_data_source": _optional_text(record.get("data_source", record.get("source"))),
+        "source_data_source": optional_text(record.get("data_source", record.get("source"))),
         "source_changed_answer_to_majority": _optional_bool(record.get("changed_answer_to_majority")),
         "source_tools_id": tools.id if tools else None,
         "source_tools_count": tools.size if tools else 0,
@@ -182,12 +153,18 @@ def row_of(
         "source_row": number,
         "source_offset": offset,
         "record_uid": file.record_uid(number),
-        **draft.columns,
     }
-    return Row(text, _values_of(columns), written.spoken, tools)
+    return Row(text, draft.evaluation, columns, spoken, tools)
 
 
-_values_of = itemgetter(*ROW_VALUES)
+def _meta_of(record: Mapping[str, Any], evaluation: bytes | None) -> bytes:
+    """The fields of a record that have no columns of their own; `evaluation` is the JSON of its block, made already."""
+    fields = dict(record)
+    for name in _NOT_META:
+        fields.pop(name, None)
+    if evaluation is not None and type(record["metadata"]) is dict:
+        fields["metadata"] = msgspec.Raw(evaluation)
+    return sorted_json(fields)
 
 
 def identity(policy: str, uuid: str | None, content: str, text_id: str) -> str:
@@ -217,17 +194,17 @@ def _checked(text: str, split: Split, keep: frozenset[str]) -> Written:
     if check.fatal and check.fatal not in keep:
         raise Rejected(check.fatal, **check.evidence)
     turns = turns_of_parsed(messages)
-    return Written(
+    encoded = Encoded(
         text.encode(),
-        messages,
+        messages[-1].end if messages else 0,
+        len(messages),
+        loss_spans(messages, split.source.loss_mode, split.source.loss_terminators),
         _assistant_bytes(text, messages),
         content_sha1(turns),
-        turns,
-        _use_of(turns),
-        split.source.template,
+        use_of(turns),
         check.tags,
-        check.fatal,
     )
+    return Written(encoded, turns, split.source.template, check.fatal)
 
 
 def _assistant_bytes(text: str, messages: Sequence[PlacedMessage]) -> list[int]:
@@ -252,10 +229,11 @@ def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     if name not in TEMPLATES:
         known = ", ".join(TEMPLATES)
         raise UserError(f"nemo_assets/catalog/{split.slug}.yaml: no template {name!r}. There are {known}.")
-    conversation = Conversation(draft.turns, draft.tools, draft.effort)  # type: ignore[arg-type]
-    encoded, use = encode_conversation(conversation, name), _use_of(draft.turns)
-    tags = TEMPLATES[name].tags(conversation) if use.has_tool else ()
-    return Written(*encoded, draft.turns, use, name, tags, "empty_completion" if fault else None)
+    encoded = encode_conversation(Conversation(draft.turns, draft.tools, draft.effort), name)  # type: ignore[arg-type]
+    mode, terminators = split.source.loss_mode, split.source.loss_terminators
+    if mode != "assistant_all" or terminators:
+        encoded = encoded._replace(spans=loss_spans(encoded.text.decode(), mode, terminators))
+    return Written(encoded, draft.turns, name, "empty_completion" if fault else None)
 
 
 def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
@@ -268,17 +246,6 @@ def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
     if not bodies:
         return {"reason": "no_assistant_content", "turns": len(turns)}
     return {"reason": "no_letter_or_digit", "characters": sum(map(len, bodies))}
-
-
-def _use_of(turns: Sequence[Turn]) -> Use:
-    has_tool, calls, final = False, 0, None
-    for role, body, channel, tool, _ in turns:
-        if channel == "final":
-            final = body
-        elif tool is not None or role == "tool":
-            has_tool = True
-            calls += role == "assistant"
-    return Use(has_tool, calls, final)
 
 
 def _tags(verdicts: Sequence[bool | None], text: bytes, meta: bytes) -> list[str]:
@@ -307,12 +274,11 @@ def _holds_nul(value: Any) -> bool:
 def _schema_verdicts(turns: Sequence[Turn], tools_json: str) -> list[bool | None]:
     """Of each call of a tool on offer, whether its arguments satisfy the schema; None where the schema cannot judge."""
     validators = validators_of(tools_json)
-    called = [turn for turn in turns if turn.is_call and turn.tool in validators]
-    return [satisfies(validators[turn.tool or ""], turn.arguments) for turn in called]
-
-
-def _optional_text(value: Any) -> str | None:
-    return None if value is None else as_text(value)
+    return [
+        satisfies(validators[tool], arguments)
+        for role, _, _, tool, arguments in turns
+        if role == "assistant" and tool is not None and tool in validators
+    ]
 
 
 def _optional_bool(value: Any) -> bool | None:

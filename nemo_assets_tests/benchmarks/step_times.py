@@ -47,6 +47,7 @@ STEPS = {
     "records.text_measures": "measure",
     "harmony": "render",
     "harmony.conversation:canonical_json": CALLER,
+    "harmony.conversation:_quoted": CALLER,
     "harmony.identity": "hash",
     "harmony.spans": "mask",
     "harmony.quality": "validate",

@@ -18,8 +18,11 @@ from nemo_assets.harmony import (
     content_sha1,
     encode_conversation,
     find_special_token,
+    loss_spans,
     render_conversation,
+    use_of,
 )
+from nemo_assets.harmony.encode import LONG
 
 PYTHON = ("python", "stateful_python_code_exec", "python_code_exec")
 characters = st.characters(exclude_categories=["Cs"]) | st.sampled_from("é😀\U0010ffff\0\n <|>")
@@ -71,8 +74,11 @@ def test_it_writes_places_and_digests_as_the_plain_functions(template: str, conv
     encoded = encode_conversation(conversation, template)
     rendered = render_conversation(conversation, template)
     assert encoded.text == rendered.text.encode()
-    assert tuple(encoded.messages) == rendered.messages
+    assert (encoded.length, encoded.messages) == (len(rendered.text), len(rendered.messages))
+    assert encoded.spans == loss_spans(rendered.messages, "assistant_all")
     assert encoded.content_sha1 == content_sha1(conversation.turns)
+    assert encoded.use == use_of(conversation.turns)
+    assert encoded.tags == TEMPLATES[template].tags(conversation)
     spoken = [
         len(rendered.text[:place].encode())
         for message in rendered.messages
@@ -102,6 +108,14 @@ def test_a_message_that_was_the_last_of_one_conversation_is_written_anew_in_the_
     assert [text.count(b"<|return|>") for text in texts] == [1, 1, 1, 1]
     assert all(text.endswith(b"<|return|>") for text in texts)
     assert texts[1] == texts[3]
+
+
+def test_a_conversation_too_long_to_keep_its_form_is_written_as_any_other() -> None:
+    steps = (Turn("user", "ü"), Turn("assistant", "a", "analysis"), call("python", {"code": "ж"}), Turn("tool", "😀"))
+    conversation = Conversation(steps * LONG)
+    encoded = encode_conversation(conversation, "math-v2")
+    assert encoded.text == render_conversation(conversation, "math-v2").text.encode()
+    assert encoded.content_sha1 == content_sha1(conversation.turns)
 
 
 def test_spoken_are_byte_ranges_even_where_bodies_are_empty_or_beyond_ascii() -> None:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from nemo_assets.harmony import loss_spans_of_text, mask_sha1
 from nemo_assets_tests.building import (
     CHAT_IF,
     LEAN,
@@ -59,6 +60,17 @@ def test_the_mask_digest_names_mode_terminators_and_spans(mode, terminators, spa
     ends = [tuple(map(int, span.split("-"))) for span in spans.split(",")]
     assert row["mask_sha1"] == hashlib.sha1(f"{mode}|{int(terminators)}|{spans}".encode()).hexdigest()
     assert row["stats_loss_chars"] == sum(end - start for start, end in ends)
+
+
+@pytest.mark.parametrize("terminators", [False, True])
+@pytest.mark.parametrize("mode", ["assistant_all", "assistant_last", "assistant_sampled"])
+def test_the_mask_of_a_row_that_was_rendered_is_that_of_its_text(mode, terminators):
+    catalog = with_source("nemotron-science-v1", loss_mode=mode, loss_terminators=terminators)
+    messages = [user("é?"), assistant("one", "why"), user("a?"), assistant("two", "“so”")]
+    row = normalize_one(science(messages=messages), MCQ, catalog=catalog)
+    spans = loss_spans_of_text(row["text"], mode, terminators)
+    assert row["mask_sha1"] == mask_sha1(mode, terminators, spans)
+    assert row["stats_loss_chars"] == sum(end - start for start, end in spans) > 0
     assert (row["loss_mode"], row["loss_terminators"]) == (mode, terminators)
 
 

@@ -43,4 +43,4 @@ def _message_of(turn: Turn) -> Message | None:
     return Message(role, body) if role == "user" or body.strip() else None
 
 
-TEMPLATE = Template("math-v2", "dialect", _prologue, _message_of, drops_content_beside_calls=True)
+TEMPLATE = Template("math-v2", "dialect", _prologue, _message_of, drops_content_beside_calls=True, writes_code=True)

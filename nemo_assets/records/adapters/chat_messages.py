@@ -8,18 +8,20 @@ from typing import Any
 from nemo_assets.catalog import Split
 from nemo_assets.harmony import functions_of
 from nemo_assets.records.draft import Draft
-from nemo_assets.records.messages import as_text, turns_of
+from nemo_assets.records.messages import optional_text, turns_of
 
 
 def adapt(record: Mapping[str, Any], split: Split) -> Draft:
     """`reasoning` (on or off) and `capability_target` stand in some splits only; off lowers the reasoning effort."""
     tags: list[str] = []
     turns = turns_of(record.get("messages"), tags)
-    reasoning, target = record.get("reasoning"), record.get("capability_target")
-    columns = {
-        "meta_reasoning": None if reasoning is None else as_text(reasoning),
-        "meta_capability_target": None if target is None else as_text(target),
-    }
-    tools = record.get("tools")
-    effort = "low" if reasoning == "off" else split.entry.effort or "medium"
-    return Draft(turns, effort=effort, tools=functions_of(tools), tools_field=tools, columns=columns, tags=tuple(tags))
+    tools, reasoning = record.get("tools"), record.get("reasoning")
+    return Draft(
+        turns,
+        effort="low" if reasoning == "off" else split.entry.effort or "medium",
+        tools=functions_of(tools),
+        tools_field=tools,
+        reasoning=optional_text(reasoning),
+        capability_target=optional_text(record.get("capability_target")),
+        tags=tags,
+    )

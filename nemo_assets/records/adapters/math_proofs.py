@@ -28,8 +28,14 @@ def adapt(record: Mapping[str, Any], split: Split) -> Draft:
         task = "proof_correction" if "proof attempt" in first else "proof"
     else:
         turns, template, task = _statement_turns(record), "proofs-statement", "statement"
-    columns = {"meta_tags": [task], "meta_problem_id": _theorem_name(as_text(record.get("formal_statement")))}
-    return Draft(turns, template=template, tools_field=record.get("tools"), columns=columns, tags=tuple(tags))
+    return Draft(
+        turns,
+        template=template,
+        tools_field=record.get("tools"),
+        problem_id=_theorem_name(as_text(record.get("formal_statement"))),
+        source_tags=[task],
+        tags=tags,
+    )
 
 
 def _has_messages(messages: Any) -> bool:

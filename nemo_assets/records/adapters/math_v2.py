@@ -9,8 +9,8 @@ from nemo_assets.catalog import Split
 from nemo_assets.errors import Rejected
 from nemo_assets.harmony import functions_of
 from nemo_assets.records.draft import Draft
-from nemo_assets.records.evaluation import evaluation_columns
-from nemo_assets.records.messages import as_text, turns_of
+from nemo_assets.records.evaluation import NO_EVALUATION, evaluation_of
+from nemo_assets.records.messages import optional_text, turns_of
 from nemo_assets.records.parsing import parse_json_text
 
 
@@ -21,19 +21,16 @@ def adapt(record: Mapping[str, Any], split: Split) -> Draft:
     tools = record.get("tools")
     with_tool = (isinstance(tools, list) and bool(tools)) or any(turn.tool for turn in turns)
     own_condition = f"reason_{split.entry.effort}_{'with_tool' if with_tool else 'no_tool'}"
-    answer = record.get("expected_answer")
-    columns = {
-        **evaluation_columns(_evaluation_block(record.get("metadata"), tags), own_condition),
-        "meta_expected_answer": None if answer is None else as_text(answer),
-        "meta_problem_id": None if record.get("uuid") is None else as_text(record["uuid"]),
-    }
+    block = _evaluation_block(record.get("metadata"), tags)
     return Draft(
         turns,
         effort=split.entry.effort or "medium",
         tools=functions_of(tools),
         tools_field=tools,
-        columns=columns,
-        tags=tuple(tags),
+        evaluation=evaluation_of(block, own_condition) if block else NO_EVALUATION,
+        expected_answer=optional_text(record.get("expected_answer")),
+        problem_id=optional_text(record.get("uuid")),
+        tags=tags,
     )
 
 
