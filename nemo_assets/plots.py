@@ -29,7 +29,8 @@ RECALL_AT = (0.8, 0.85, 0.9)
 
 _WIDTH, _HEIGHT = 460, 220  # pixels
 _BLUE, _YELLOW, _RED = "#2a7f9e", "#c9a227", "#c0392b"
-_OUTCOMES = ("removed", "compared in vain")
+_OUTCOMES = ("removed a row", "removed nothing")
+_LEAST_SIZES = 4  # classes of sizes in a plot, so that one that is alone does not fill all of it
 
 
 def similarity_bins(similarity: NDArray[np.float64]) -> dict[str, int]:
@@ -60,7 +61,7 @@ def collision_curve(banding: Banding, threshold: float) -> bytes:
 
     x = alt.X("at:Q", title="Jaccard similarity of two rows", scale=alt.Scale(domain=(0, 1)))
     y = alt.Y("probability:Q", title="probability of being compared", scale=alt.Scale(domain=(0, 1)))
-    curve = alt.Chart(_on_curve(banding, [place / 200 for place in range(201)])).mark_line(color=_BLUE).encode(x, y)
+    curve = alt.Chart(_on_curve(banding, [place / 100 for place in range(101)])).mark_line(color=_BLUE).encode(x, y)
     points = (
         alt.Chart(_on_curve(banding, RECALL_AT)).mark_point(color=_BLUE, filled=True, size=45, opacity=1).encode(x, y)
     )
@@ -80,23 +81,23 @@ def _on_curve(banding: Banding, places: Iterable[float]) -> alt.Data:
     return alt.Data(values=[{"at": at, "probability": banding.collision_probability(at)} for at in places])
 
 
-def similarity_histogram(removed: Bins, in_vain: Bins, threshold: float) -> bytes:
-    """Pairs compared exactly, by the similarity that decided, in `similarity_bins`: removed, or compared in vain."""
+def similarity_histogram(removed: Bins, others: Bins, threshold: float) -> bytes:
+    """Pairs compared exactly, by the similarity that decided, in `similarity_bins`: did they remove a row or not?"""
     import altair as alt
 
     pairs: list[dict[str, Any]] = [
         {"from": int(edge) / 100, "to": (int(edge) + 1) / 100, "pairs": count, "nothing": 0, "outcome": outcome}
-        for outcome, bins in zip(_OUTCOMES, (removed, in_vain), strict=True)
+        for outcome, bins in zip(_OUTCOMES, (removed, others), strict=True)
         for edge, count in bins.items()
     ]
     lowest = min((pair["from"] for pair in pairs), default=threshold)
     x = alt.X("from:Q", title="similarity", scale=alt.Scale(domain=(min(lowest, threshold) - 0.01, 1.01), nice=False))
     # Counts differ by orders of magnitude; on such a scale bars cannot be stacked, so they lie behind one another.
-    y = alt.Y("pairs:Q", title="pairs", scale=_orders_of_magnitude(), stack=None)
+    y = alt.Y("pairs:Q", title="pairs", stack=None, **_orders_of_magnitude([*removed.values(), *others.values()]))
     colours = alt.Scale(domain=_OUTCOMES, range=(_BLUE, _YELLOW))
     colour = alt.Color("outcome:N", scale=colours, legend=alt.Legend(title=None, orient="top"))
     bars = alt.Chart(alt.Data(values=pairs)).mark_bar(opacity=0.75, binSpacing=1)
-    title = f"{sum(removed.values()):,} pairs removed, {sum(in_vain.values()):,} compared in vain"
+    title = f"{sum(removed.values()):,} pairs removed a row, {sum(others.values()):,} removed nothing"
     layers = (bars.encode(x, y, colour, alt.X2("to:Q"), alt.Y2("nothing:Q")), _threshold_rule(threshold))
     return _svg(alt.layer(*layers), title)
 
@@ -106,22 +107,26 @@ def group_size_histogram(sizes: Bins) -> bytes:
     import altair as alt
 
     counts = {int(edge): count for edge, count in sizes.items()}
-    edges = [1 << power for power in range(max(counts, default=1).bit_length())]
+    edges = [1 << power for power in range(max(max(counts, default=1).bit_length(), _LEAST_SIZES))]
     groups = [
         {"rows": f"{edge:,}" if edge == 1 else f"{edge:,}–{2 * edge - 1:,}", "survivors": counts.get(edge, 0)}
         for edge in edges
     ]
-    x = alt.X("rows:O", title="rows that one survivor stands for", sort=None, axis=alt.Axis(labelAngle=-30))
-    y = alt.Y("survivors:Q", title="survivors", scale=_orders_of_magnitude())
+    x = alt.X("rows:O", title="rows that one survivor stands for", sort=None, axis=alt.Axis(labelAngle=-45))
+    y = alt.Y("survivors:Q", title="survivors", **_orders_of_magnitude(counts.values()))
     bars = alt.Chart(alt.Data(values=groups)).encode(x, y)
-    text = bars.mark_text(dy=-7).encode(alt.Text("survivors:Q", format=","))
+    text = bars.mark_text(dy=-7).encode(alt.Text("survivors:Q", format=".3~s"))
     return _svg(alt.layer(bars.mark_bar(color=_BLUE), text), f"{sum(counts.values()):,} survivors of removed rows")
 
 
-def _orders_of_magnitude() -> alt.Scale:
+def _orders_of_magnitude(counts: Iterable[int]) -> dict[str, Any]:
+    """Scale and axis for counts from none to many, with ticks at 0, 1, 3, 10, 30, 100 and so on."""
     import altair as alt
 
-    return alt.Scale(type="symlog")  # a logarithm that has a place for zero
+    highest = max(counts, default=1)
+    ticks = [0, *(step * 10**power for power in range(len(str(highest))) for step in (1, 3))]
+    # A logarithm that has a place for zero.
+    return {"scale": alt.Scale(type="symlog", domain=(0, highest)), "axis": alt.Axis(values=ticks, format="~s")}
 
 
 def _threshold_rule(threshold: float) -> alt.Chart:
@@ -132,9 +137,10 @@ def _threshold_rule(threshold: float) -> alt.Chart:
 
 
 def _svg(chart: alt.LayerChart, title: str) -> bytes:
-    """On white: neither the UI's dark theme nor the report's must swallow the axes."""
+    """On white, or a dark theme would swallow the axes. Without labels for each mark, which made half of the size."""
     drawn = io.StringIO()
-    chart.properties(width=_WIDTH, height=_HEIGHT, title=title, background="white").save(drawn, format="svg")
+    sized = chart.properties(width=_WIDTH, height=_HEIGHT, title=title, background="white")
+    sized.configure(aria=False).save(drawn, format="svg")
     return drawn.getvalue().encode()
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 import html
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,24 +23,46 @@ from nemo_assets.dedup.compared import compared
 SAMPLED = 50
 """Removals in a report: if none is wrong, fewer than 6 % of all are, with 95 % confidence (rule of three)."""
 
-_WORDS_SHOWN = 4_000  # of each side: a longer text is cut, with a note
-_SHOWN = 160  # characters of a difference in the summary
+WORDS_COMPARED = 6_000
+"""Words of each side, from the first that differs to the last; beyond, the time to compare grows with the square."""
+
+_SHOWN = 160  # characters of a difference in a line
 _CONTEXT = 12  # equal words around a difference; the others are folded away
 
-_words = re.compile(r"\s*\S+").findall
+# A run of letters and digits, with the backslash of a LaTeX command; any other character by itself, and so are those
+# of Chinese, Japanese and Korean. Each with the white space before it.
+_words = re.compile(r"\s*(?:\\?[^\W\u2e80-\ua63f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]+|\S)").findall
 
 _STYLE = """
-:root { color-scheme: light dark; --added: #c9f0d0; --gone: #ffd0d0; --line: #d0d0d0; }
-@media (prefers-color-scheme: dark) { :root { --added: #14532d; --gone: #6b1d1d; --line: #444; } }
+:root { color-scheme: light dark; --added: #c9f0d0; --gone: #ffd0d0; --line: #d0d0d0; --quiet: #666; }
+@media (prefers-color-scheme: dark) { :root { --added: #14532d; --gone: #7a1f1f; --line: #444; --quiet: #aaa; } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 1rem auto; padding: 0 1rem; }
-article { border-top: 2px solid var(--line); padding: .5rem 0 1.5rem; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.5 ui-monospace, monospace; }
+article { border-top: 2px solid var(--line); margin-top: 2rem; }
+h2 a { font-size: 1rem; font-weight: normal; }
+h3 { font-size: 1rem; margin: 1rem 0 .25rem; }
+.quiet, summary { color: var(--quiet); }
+.text { white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.6 ui-monospace, monospace; }
 ins { background: var(--added); text-decoration: none; } del { background: var(--gone); }
-details { display: inline; } summary { display: inline; cursor: pointer; opacity: .6; }
+.text del + ins { margin-left: .3em; }
+summary { cursor: pointer; } details[open] { border-left: 3px solid var(--line); padding-left: .5rem; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
-td, th { border: 1px solid var(--line); padding: .15rem .5rem; text-align: left; }
-nav { display: flex; flex-wrap: wrap; gap: .5rem; }
+td, th { border: 1px solid var(--line); padding: .15rem .5rem; text-align: left; vertical-align: top; }
+td:nth-child(4) { min-width: 8rem; overflow-wrap: anywhere; }
 """
+
+# A page of other people's text: should any of it ever be taken for markup, it still loads and runs nothing.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+class Stretch(NamedTuple):
+    """Words of the removed row and of the one that stays. Both are given, equal or not, as white space may differ."""
+
+    kind: str
+    gone: Sequence[str]
+    added: Sequence[str]
+
+
+EQUAL, DIFFERENT, NOT_COMPARED = "equal", "different", "not compared"
 
 
 @dataclass(frozen=True)
@@ -56,6 +81,18 @@ class Removal:
     shared_bands: int
     threshold: float
 
+    @cached_property
+    def heard(self) -> tuple[Stretch, ...]:
+        """How the two differ in what all but the assistant say."""
+        one, other = compared(self.text.encode()), compared(self.survivor_text.encode())
+        return tuple(stretches(one.heard.decode(), other.heard.decode()))
+
+    @cached_property
+    def spoken(self) -> tuple[Stretch, ...]:
+        """How the two differ in what the assistant says."""
+        one, other = compared(self.text.encode()), compared(self.survivor_text.encode())
+        return tuple(stretches(one.spoken.decode(), other.spoken.decode()))
+
 
 def sample_of(uids: Sequence[bytes], size: int = SAMPLED) -> NDArray[np.int64]:
     """Places of at most `size` of these rows, ascending: by a hash, so it does not depend on their order."""
@@ -67,84 +104,154 @@ def sample_of(uids: Sequence[bytes], size: int = SAMPLED) -> NDArray[np.int64]:
 def precision_report(scope: str, removals: Sequence[Removal], removed: int) -> str:
     """A page of HTML that needs nothing else: each removal with its figures and the words in which the two differ."""
     title = f"Near-duplicates of {html.escape(scope)}"
-    links = "".join(f'<a href="#{number}">{number}</a>' for number in range(1, len(removals) + 1))
-    articles = "".join(_article(number, removal) for number, removal in enumerate(removals, 1))
+    ordered = _doubtful_first(removals)
+    overview = _table([_overview_line(number, removal) for number, removal in enumerate(ordered, 1)])
+    articles = "".join(_article(number, removal) for number, removal in enumerate(ordered, 1))
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style><h1>{title}</h1>"
-        f"<p>{len(removals)} of {removed:,} rows that were removed because they resemble one that stays, chosen by a "
-        f"hash. <del>Struck out</del>: only in the removed row. <ins>Marked</ins>: only in the one that stays.</p>"
-        f"<nav>{links}</nav>{articles}</html>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><style>{_STYLE}</style></head>'
+        f'<body id="top"><h1>{title}</h1>{_introduction(len(removals), removed)}{overview}{articles}</body></html>\n'
     )
 
 
 def summary_of(removals: Sequence[Removal]) -> list[dict[str, str | float | int]]:
-    """One line a removal: who, for whom, how similar, in how many words they differ, and the first of these."""
-    lines: list[dict[str, str | float | int]] = []
-    for removal in removals:
-        differences = [
-            ("".join(gone).strip(), "".join(added).strip())
-            for spoken_or_heard in _sides(removal)
-            for tag, gone, added in _opcodes(*spoken_or_heard)
-            if tag != "equal"
-        ]
-        first = f"{differences[0][0]} → {differences[0][1]}" if differences else "case or white space"
-        words = sum(max(len(_words(gone)), len(_words(added))) for gone, added in differences)
-        lines.append({
+    """One line a removal, the least similar first: who, for whom, how similar, in how many words they differ (of those
+    compared), and the first of these.
+    """
+    return [
+        {
             "removed": removal.id, "survivor": removal.survivor_id, "similarity": round(removal.similarity, 4),
-            "words_that_differ": words, "first": first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…",
-        })  # fmt: skip
-    return lines
+            "words_that_differ": _words_that_differ(removal), "first": _first_difference(removal),
+        }
+        for removal in _doubtful_first(removals)
+    ]  # fmt: skip
 
 
-def _article(number: int, removal: Removal) -> str:
-    figures = {
-        "similarity": f"{removal.similarity:.4f} (threshold {removal.threshold:g})",
-        "spoken": f"{removal.spoken_similarity:.4f}",
-        "containment": f"{removal.containment:.4f}",
-        "shared bands": str(removal.shared_bands),
-        "removed": f"{removal.id} ({removal.partition})",
-        "stays": f"{removal.survivor_id} ({removal.survivor_partition})",
-    }
-    rows = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in figures.items())
-    spoken, heard = _sides(removal)
+def stretches(removed: str, stays: str) -> Iterator[Stretch]:
+    """The words of two texts in order, in stretches that are equal or differ. White space makes no difference."""
+    one, other = _words(removed), _words(stays)
+    bare, other_bare = [word.lstrip() for word in one], [word.lstrip() for word in other]
+    before = _equal_at_start(bare, other_bare)
+    after = _equal_at_start(bare[before:][::-1], other_bare[before:][::-1])
+    end, other_end = len(one) - after, len(other) - after
+    yield from _unless_empty(Stretch(EQUAL, one[:before], other[:before]))
+    until, other_until = min(end, before + WORDS_COMPARED), min(other_end, before + WORDS_COMPARED)
+    matcher = difflib.SequenceMatcher(None, bare[before:until], other_bare[before:other_until], autojunk=False)
+    for tag, *places in matcher.get_opcodes():
+        begin_gone, end_gone, begin_added, end_added = (before + place for place in places)
+        kind = EQUAL if tag == "equal" else DIFFERENT
+        yield Stretch(kind, one[begin_gone:end_gone], other[begin_added:end_added])
+    yield from _unless_empty(Stretch(NOT_COMPARED, one[until:end], other[other_until:other_end]))
+    yield from _unless_empty(Stretch(EQUAL, one[end:], other[other_end:]))
+
+
+def _equal_at_start(one: Sequence[str], other: Sequence[str]) -> int:
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _unless_empty(stretch: Stretch) -> Iterator[Stretch]:
+    if stretch.gone or stretch.added:
+        yield stretch
+
+
+def _doubtful_first(removals: Sequence[Removal]) -> list[Removal]:
+    return sorted(removals, key=lambda removal: (removal.similarity, removal.partition, removal.id, removal.text))
+
+
+def _differences(removal: Removal) -> list[Stretch]:
+    return [stretch for stretch in (*removal.heard, *removal.spoken) if stretch.kind == DIFFERENT]
+
+
+def _words_that_differ(removal: Removal) -> int:
+    return sum(max(len(stretch.gone), len(stretch.added)) for stretch in _differences(removal))
+
+
+def _first_difference(removal: Removal) -> str:
+    """`what is gone → what stands there instead`, cut if it is long."""
+    differences = _differences(removal)
+    if not differences:
+        return "white space" if all(s.kind == EQUAL for s in (*removal.heard, *removal.spoken)) else "not compared"
+    gone, added = ("".join(words).strip() or "∅" for words in differences[0][1:])
+    first = f"{gone} → {added}"
+    return first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
+
+
+def _introduction(sampled: int, removed: int) -> str:
+    if not sampled:
+        return "<p>No row was removed for its similarity to another one.</p>"
     return (
-        f'<article id="{number}"><h2>{number}</h2><table>{rows}</table>'
-        f"<h3>heard</h3><pre>{_difference(*heard)}</pre><h3>spoken</h3><pre>{_difference(*spoken)}</pre></article>"
+        f"<p>{sampled} of {removed:,} rows that were removed because they resemble one that stays, chosen by a hash; "
+        "the least similar come first.</p><p><del>Struck out</del>: only in the removed row. <ins>Marked</ins>: only "
+        'in the one that stays. Differences in white space are not shown.</p><p class="quiet">Similarity: Jaccard '
+        "index of the shingles of all that is said, or of what the assistant says where that is lower; it decides. "
+        "Containment: the share of the smaller set of shingles that the larger one holds.</p>"
     )
 
 
-def _sides(removal: Removal) -> tuple[tuple[str, str], tuple[str, str]]:
-    """What is spoken and what is heard, of the removed row and of the one that stays."""
-    one, other = compared(removal.text.encode()), compared(removal.survivor_text.encode())
-    return (one.spoken.decode(), other.spoken.decode()), (one.heard.decode(), other.heard.decode())
+def _overview_line(number: int, removal: Removal) -> dict[str, str]:
+    return {
+        "": f'<a href="#{number}">{number}</a>',
+        "similarity": f"{removal.similarity:.4f}",
+        "words that differ": f"{_words_that_differ(removal):,}",
+        "first difference": html.escape(_first_difference(removal)),
+        "split": html.escape(removal.partition),
+    }
 
 
-def _opcodes(removed: str, stays: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Stretches of words, each with the white space before it: equal, or different."""
-    one, other = _words(removed)[:_WORDS_SHOWN], _words(stays)[:_WORDS_SHOWN]
-    matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
-    for tag, begin, end, other_begin, other_end in matcher.get_opcodes():
-        yield tag, one[begin:end], other[other_begin:other_end]
+def _table(lines: Sequence[dict[str, str]]) -> str:
+    """Lines of cells that are HTML already."""
+    if not lines:
+        return ""
+    names = "".join(f"<th>{name}</th>" for name in lines[0])
+    cells = ("".join(f"<td>{cell}</td>" for cell in line.values()) for line in lines)
+    return f"<table><tr>{names}</tr>{''.join(f'<tr>{line}</tr>' for line in cells)}</table>"
 
 
-def _difference(removed: str, stays: str) -> str:
-    marked = []
-    for tag, gone, added in _opcodes(removed, stays):
-        if tag == "equal":
-            marked.append(_folded(gone))
-        else:
-            marked.append(f"<del>{html.escape(''.join(gone))}</del>" if gone else "")
-            marked.append(f"<ins>{html.escape(''.join(added))}</ins>" if added else "")
-    cut = max(len(_words(removed)), len(_words(stays))) > _WORDS_SHOWN
-    return "".join(marked) + (f"\n[cut after {_WORDS_SHOWN:,} words]" if cut else "")
+def _article(number: int, removal: Removal) -> str:
+    rows = [
+        {"": name, "split": html.escape(partition), "id": html.escape(row)}
+        for name, partition, row in (
+            ("removed", removal.partition, removal.id),
+            ("stays", removal.survivor_partition, removal.survivor_id),
+        )
+    ]
+    return (
+        f'<article id="{number}"><h2>{number} <a href="#top" title="to the top">↑</a></h2>'
+        f"<p>similarity <b>{removal.similarity:.4f}</b> (threshold {removal.threshold:g}), "
+        f"of what the assistant says {removal.spoken_similarity:.4f}, containment {removal.containment:.4f}, "
+        f"shared bands {removal.shared_bands}</p>{_table(rows)}"
+        f'<h3>What others say</h3><div class="text">{_marked(removal.heard)}</div>'
+        f'<h3>What the assistant says</h3><div class="text">{_marked(removal.spoken)}</div></article>'
+    )
+
+
+def _marked(text: Sequence[Stretch]) -> str:
+    if not text:
+        return '<span class="quiet">nothing</span>'
+    return "".join(_marked_stretch(stretch) for stretch in text)
+
+
+def _marked_stretch(stretch: Stretch) -> str:
+    if stretch.kind == EQUAL:
+        return _folded(stretch.gone)
+    gone, added = "".join(stretch.gone), "".join(stretch.added)
+    if stretch.kind == NOT_COMPARED:
+        counts = f"{len(stretch.gone):,} words of the removed row and {len(stretch.added):,} of the one that stays"
+        return f'\n<span class="quiet">[too long: {counts} are not compared here]</span>\n'
+    text = gone or added
+    space = text[: len(text) - len(text.lstrip())]
+    marks = (f"<{tag}>{html.escape(side.lstrip())}</{tag}>" for tag, side in (("del", gone), ("ins", added)) if side)
+    return space + "".join(marks)
 
 
 def _folded(words: Sequence[str]) -> str:
     """Equal words; those far from a difference fold away."""
     if len(words) <= 3 * _CONTEXT:
         return html.escape("".join(words))
-    before, middle, after = words[:_CONTEXT], words[_CONTEXT:-_CONTEXT], words[-_CONTEXT:]
-    folded = f"<details><summary> [{len(middle):,} equal words] </summary>{html.escape(''.join(middle))}</details>"
-    return html.escape("".join(before)) + folded + html.escape("".join(after))
+    before, middle, after = words[:_CONTEXT], words[_CONTEXT:-_CONTEXT], "".join(words[-_CONTEXT:])
+    folded = html.escape("".join(middle)).strip("\n")
+    return (
+        f"{html.escape(''.join(before))}<details><summary>⋯ {len(middle):,} equal words</summary>{folded}</details>"
+        f"{html.escape(after.lstrip())}"
+    )

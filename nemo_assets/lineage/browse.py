@@ -23,6 +23,8 @@ TABLES: dict[str, tuple[Stage, str]] = {
     "normalized": (Stage.NORMALIZED, "rows"),
     "rejected": (Stage.NORMALIZED, "rejected"),
     "tools": (Stage.NORMALIZED, "tools"),
+    "relations": (Stage.DUPLICATES, "relations"),
+    "contamination": (Stage.SIGNATURES, "contamination"),
     "signatures": (Stage.SIGNATURES, "rows"),
     "duplicates": (Stage.DUPLICATES, "removed"),
     "deduped": (Stage.DEDUPED, "rows"),
@@ -31,7 +33,7 @@ TABLES: dict[str, tuple[Stage, str]] = {
     "scored": (Stage.SCORED, "scores"),
 }
 
-_UIDS = ("record_uid", "survivor_uid")
+_UIDS = ("record_uid", "survivor_uid", "other_uid")
 _NAMED_COLUMNS = 30  # in an error message
 
 
@@ -95,8 +97,8 @@ def _matching(frame: pl.LazyFrame, where: str, place: str) -> list[int]:
 def query(sql: str, catalog: Catalog, store: Store, limit: int | None = None) -> pl.DataFrame:
     """The result of one polars SQL query over the stages; uids in hex, `partition` says which split a row is of.
 
-    Tables: normalized, rejected, tools, signatures, duplicates (the removed ones), deduped, ledger, pools, scored. Only
-    those that stand in the query are opened. At most `limit` rows of the result where one is given.
+    Tables: those of TABLES; `duplicates` holds the removed rows. Only those that stand in the query are opened.
+    At most `limit` rows of the result where one is given.
 
     Raises UserError with the first line of the SQL error and the tables and columns there are.
     """
@@ -129,7 +131,7 @@ def _parts(table: str, catalog: Catalog, store: Store) -> Iterator[tuple[str, Pa
         manifest = store.find(stage, partition)
         if manifest is None:
             continue
-        splits = {decided["removed_part"]: key for key, decided in manifest.details.get("splits", {}).items()}
+        splits = {decided.get(f"{prefix}_part"): key for key, decided in manifest.details.get("splits", {}).items()}
         for part in manifest.parts:
             if part.table == prefix or part.table.startswith(f"{prefix}."):
                 yield splits.get(part.path, partition), store.path(part)

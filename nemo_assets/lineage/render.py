@@ -23,7 +23,15 @@ _NO_EVIDENCE: tuple[Any, ...] = (None, [], {}, "")
 # What a reader wants of a stage's evidence; of the other stages all of it.
 _EVIDENCE = {
     "raw": ("content_id", "revision"),
-    "duplicates": ("stands_for", "id_of_source", "survivor_place", "criterion"),
+    "duplicates": (
+        "spoken_similarity",
+        "containment",
+        "shared_bands",
+        "stands_for",
+        "id_of_source",
+        "survivor_place",
+        "criterion",
+    ),
     "published": ("repo", "commit", "url", "files"),
     "scored": ("percentile_within_split", "completion_token_count", "truncated", "reason", "model", "revision"),
 }

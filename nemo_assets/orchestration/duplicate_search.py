@@ -5,6 +5,7 @@ Belongs here: metadata of `duplicates` alone. Does not: metadata that other asse
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -18,10 +19,16 @@ from nemo_assets.storage.layout import PRECISION
 
 _RELATIONS = {
     "template_sibling": "equal but for their numbers",
-    "numbers_differ": "similar, with other numbers where these must agree (estimated)",
-    "prompt_similar": "similar as a whole, but the assistant says something else (estimated)",
-    "contained": "one holds nearly all of the other, but they are too different in length",
+    "numbers_differ": "similar, but numbers differ where they must not",
+    "prompt_similar": "similar, but the assistant says something else",
+    "contained": "one holds nearly all of the other and more",
 }
+
+
+PAIRS_SHOWN = 10
+"""Of the precision report, which holds all that were sampled."""
+
+_SAMPLE_COLUMNS = ("similarity", "words_that_differ", "first", "removed", "survivor")  # JSON sorts them
 
 
 def duplicate_search(manifest: Manifest, settings: Settings) -> dict[str, Any]:
@@ -30,30 +37,33 @@ def duplicate_search(manifest: Manifest, settings: Settings) -> dict[str, Any]:
         return {}
     search, counters = manifest.details["search"], manifest.counters
     banding, threshold = Banding(search["bands"], search["rows_per_band"]), search["threshold"]
-    recalls = ", ".join(f"{plots.recall_label(banding, at)}" for at in plots.RECALL_AT)
     relations = [
         {"relation": kind, "rows": counters["relations"].get(kind, 0), "meaning": meaning}
         for kind, meaning in _RELATIONS.items()
     ]
-    sampled = manifest.details["precision"]
+    histogram = plots.similarity_histogram(search["similarity_of_removed"], search["similarity_of_others"], threshold)
     (page,) = settings.store.paths(manifest, PRECISION)
     return {
-        "bands": f"{banding.bands} bands of {banding.rows} slots; expected recall at Jaccard {recalls}",
         "threshold": threshold,
+        "bands": f"{banding.bands} of {banding.rows} slots",
+        "expected_recall": "at " + ", at ".join(plots.recall_label(banding, at) for at in plots.RECALL_AT),
         "collision_curve": _picture(plots.collision_curve(banding, threshold), "probability of being compared"),
-        "similarity": _picture(
-            plots.similarity_histogram(search["similarity_of_removed"], search["similarity_of_others"], threshold),
-            "pairs by similarity",
-        ),
-        "stands_for": _picture(plots.group_size_histogram(counters["stands_for"]), "survivors by rows they stand for"),
+        "similarity_histogram": _picture(histogram, "pairs by similarity"),
+        "group_sizes": _picture(plots.group_size_histogram(counters["stands_for"]), "survivors by rows they stand for"),
         "relations": table(relations),
         "rules": table([{"rule": rule, "rows": rows} for rule, rows in counters["rules"].items()] or [_NOTHING]),
         "rows_with_the_same_prompt": table(
             [{"rows": _class(edge), "prompts": count} for edge, count in counters["prompts"].items()] or [_NOTHING]
         ),
         "precision_report": dg.MetadataValue.path(page),
-        **({"precision_sample": table(sampled)} if sampled else {}),
+        **_least_similar(manifest.details["precision"]),
     }
+
+
+def _least_similar(sampled: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The pairs of the report that a person should look at first."""
+    lines = [{name: line[name] for name in _SAMPLE_COLUMNS} for line in sampled[:PAIRS_SHOWN]]
+    return {"least_similar_removed": table(lines)} if lines else {}
 
 
 _NOTHING = {"nothing": "none"}
