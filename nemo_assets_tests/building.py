@@ -4,6 +4,8 @@ Every builder gives a plain record of its source; keyword arguments replace or a
 """
 
 import json
+import random
+import string
 from typing import Any
 
 import msgspec
@@ -44,6 +46,20 @@ def tool_call(name: str, arguments: Any, call_id: str = "call_1", **fields: Any)
 
 def tool(name: str, parameters: Any = None) -> Record:
     return {"type": "function", "function": {"name": name, "description": f"Runs {name}.", "parameters": parameters}}
+
+
+def prose(seed: int, words: int) -> str:
+    """So many invented words, others for each seed, without a number among them."""
+    chooser = random.Random(seed)
+    return " ".join("".join(chooser.choices(string.ascii_lowercase, k=7)) for _ in range(words))
+
+
+def reworded(text: str, *places: int) -> str:
+    """The text with other words at these places."""
+    words = text.split(" ")
+    for place in places:
+        words[place] = f"another{words[place]}"
+    return " ".join(words)
 
 
 def math_v2(**fields: Any) -> Record:

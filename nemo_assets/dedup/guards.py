@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """Something above its ceiling, and one sentence for the person who reads it."""
+    """Something above its ceiling: a sentence that says so, and what the person who reads it can do."""
 
     where: str
     measured: float
     ceiling: float
     sentence: str
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,23 @@ def high_removals(splits: Sequence[Removals], ceiling: float, ceilings: Mapping[
     for source, share in removal_shares(splits).items():
         allowed = ceilings.get(source, ceiling)
         if share > allowed:
-            sentence = (
-                f"{source}: {share:.1%} of the rows were removed as duplicates, more than {allowed:.1%}. "
-                "Read the precision report; raise removal_ceilings in policies/duplicates.yaml if they are duplicates."
+            sentence = f"{source}: {share:.1%} of the rows were removed as duplicates, more than {allowed:.1%}."
+            advice = (
+                "See by which rules, and read the precision report; "
+                "if these are duplicates, raise removal_ceilings in policies/duplicates.yaml."
             )
-            yield Finding(source, share, allowed, sentence)
+            yield Finding(source, share, allowed, sentence, advice)
 
 
 def large_groups(survivor: str | None, stands_for: int, ceiling: int) -> Iterator[Finding]:
-    """The survivor that stands for most rows, if these are more than `ceiling`."""
+    """The survivor that stands for most rows, as `id (split)`, if these are more than `ceiling`."""
     if survivor is not None and stands_for > ceiling:
-        sentence = (
-            f"{survivor} stands for {stands_for:,} removed rows, more than {ceiling:,}. Look at some of them with "
-            "`nemo-assets sample duplicates.removed`; raise survivor_ceiling in policies/duplicates.yaml if it is fine."
+        sentence = f"{survivor} stands for {stands_for:,} removed rows, more than {ceiling:,}."
+        advice = (
+            f"See some of them with `nemo-assets explain {survivor.partition(' ')[0]}`; "
+            "if these are duplicates, raise survivor_ceiling in policies/duplicates.yaml."
         )
-        yield Finding(survivor, stands_for, ceiling, sentence)
+        yield Finding(survivor, stands_for, ceiling, sentence, advice)
 
 
 def full_buckets(scope: str, overflowing: int, cap: int) -> Iterator[Finding]:
@@ -65,6 +68,7 @@ def full_buckets(scope: str, overflowing: int, cap: int) -> Iterator[Finding]:
     if overflowing:
         sentence = (
             f"{scope}: {overflowing:,} buckets have more than {cap:,} rows that stay, and later rows were compared "
-            "with the best of them only. Raise bucket_cap in policies/duplicates.yaml to compare with more."
+            "with the best of them only."
         )
-        yield Finding(scope, overflowing, 0, sentence)
+        advice = "Raise bucket_cap in policies/duplicates.yaml to compare with more."
+        yield Finding(scope, overflowing, 0, sentence, advice)

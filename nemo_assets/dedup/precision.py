@@ -28,10 +28,11 @@ WORDS_COMPARED = 6_000
 
 _SHOWN = 160  # characters of a difference in a line
 _CONTEXT = 12  # equal words around a difference; the others are folded away
+_FOLDED = 2_000  # words that are folded away; of more, those in the middle are left out of the page
 
 # A run of letters and digits, with the backslash of a LaTeX command; any other character by itself, and so are those
-# of Chinese, Japanese and Korean. Each with the white space before it.
-_words = re.compile(r"\s*(?:\\?[^\W\u2e80-\ua63f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]+|\S)").findall
+# of Chinese, Japanese and Korean. Each with the white space before it. A longer run, such as Base64, is several words.
+_words = re.compile(r"\s*(?:\\?[^\W\u2e80-\ua63f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]{1,99}|\S)").findall
 
 _STYLE = """
 :root { color-scheme: light dark; --added: #c9f0d0; --gone: #ffd0d0; --line: #d0d0d0; --quiet: #666; }
@@ -250,7 +251,8 @@ def _folded(words: Sequence[str]) -> str:
     if len(words) <= 3 * _CONTEXT:
         return html.escape("".join(words))
     before, middle, after = words[:_CONTEXT], words[_CONTEXT:-_CONTEXT], "".join(words[-_CONTEXT:])
-    folded = html.escape("".join(middle)).strip("\n")
+    shown = middle if len(middle) <= _FOLDED else [*middle[: _FOLDED // 2], " […] ", *middle[-_FOLDED // 2 :]]
+    folded = html.escape("".join(shown)).strip("\n")
     return (
         f"{html.escape(''.join(before))}<details><summary>⋯ {len(middle):,} equal words</summary>{folded}</details>"
         f"{html.escape(after.lstrip())}"

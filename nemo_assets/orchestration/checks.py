@@ -24,6 +24,7 @@ from nemo_assets.stages.duplicates import REMOVED_SCHEMA, RENAMED_SCHEMA
 from nemo_assets.stages.pools import correctness_origin
 from nemo_assets.stages.published import missing_at_destination
 from nemo_assets.storage import Manifest, Stage, Store
+from nemo_assets.storage.layout import PRECISION
 from nemo_assets.storage.parquet import scan
 
 SCORED_SHARE = 0.95  # below it, more rows than the odd overlong one were refused
@@ -99,7 +100,9 @@ def removals_are_plausible(context: dg.AssetCheckExecutionContext, settings: Set
     manifest = here.store.current(Stage.DUPLICATES, context.partition_key)
     splits = [Removals(key, split["rows"], split["removed"]) for key, split in manifest.details["splits"].items()]
     findings = high_removals(splits, policy.removal_ceiling, policy.removal_ceilings)
-    return _told(findings, {source: round(share, 4) for source, share in removal_shares(splits).items()})
+    (page,) = here.store.paths(manifest, PRECISION)
+    shares = {source: round(share, 4) for source, share in removal_shares(splits).items()}
+    return _told(findings, {**shares, "precision_report": dg.MetadataValue.path(page)})
 
 
 @chain_check(Stage.DUPLICATES, per="scope")
@@ -109,8 +112,9 @@ def no_survivor_stands_for_too_many(
     """No row stands for more removed ones than `survivor_ceiling`: a template taken for a duplicate would."""
     here = settings.load()
     group = here.store.current(Stage.DUPLICATES, context.partition_key).details["largest_group"]
-    findings = large_groups(group["survivor"], group["rows"], here.catalog.duplicate_policy.survivor_ceiling)
-    return _told(findings, {"rows": group["rows"], "survivor": group["survivor"] or "nobody"})
+    ceiling = here.catalog.duplicate_policy.survivor_ceiling
+    findings = large_groups(group["survivor"], group["rows"], ceiling)
+    return _told(findings, {"rows": group["rows"], "survivor": group["survivor"] or "nobody", "ceiling": ceiling})
 
 
 @chain_check(Stage.DUPLICATES, per="scope")
@@ -124,9 +128,10 @@ def no_bucket_is_over_its_cap(
 
 
 def _told(findings: Iterable[Finding], metadata: dict[str, Any]) -> dg.AssetCheckResult:
-    """Failed, with a sentence for each finding; passed if there is none."""
-    sentences = [finding.sentence for finding in findings]
-    return dg.AssetCheckResult(passed=not sentences, description="\n".join(sentences) or None, metadata=metadata)
+    """Failed, with a sentence for each finding and what to do; passed if there is none."""
+    found = list(findings)
+    told = [finding.sentence for finding in found] + [finding.advice for finding in found[:1]]
+    return dg.AssetCheckResult(passed=not found, description=" ".join(told) or None, metadata=metadata)
 
 
 def _kept_ids(store: Store, duplicates: Manifest) -> pl.DataFrame:

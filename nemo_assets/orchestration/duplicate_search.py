@@ -24,7 +24,6 @@ _RELATIONS = {
     "contained": "one holds nearly all of the other and more",
 }
 
-
 PAIRS_SHOWN = 10
 """Of the precision report, which holds all that were sampled."""
 

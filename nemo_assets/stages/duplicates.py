@@ -53,7 +53,7 @@ REMOVED_SCHEMA = pa.schema({
 })  # fmt: skip
 RENAMED_SCHEMA = pa.schema({"record_uid": pa.binary(16), "id": pa.string(), "unique_id": pa.string()})
 
-DUPLICATES_CODE = package_digest("dedup")
+DUPLICATES_CODE = package_digest("dedup", "stages/duplicates", "stages/relations", "stages/row_texts")
 
 _TWIN_RULES = ((CODE_EXACT, RULE_EXACT), (CODE_NEAR, RULE_PROBLEM), (CODE_NEAR, RULE_STATEMENT))
 """Code and rule of each kind of twin: equal content, and of Lean statements equal problem, equal statement."""

@@ -32,8 +32,11 @@ CONTAINED_FROM = 0.9  # share of the smaller set of shingles
 
 
 def relations_of(ordered: pl.DataFrame, signed: Signed, found: Found) -> pl.DataFrame:
-    """Each row with the best row it is related to, for each kind; columns as RELATION_SCHEMA and `partition`."""
-    pairs = [_siblings(ordered["row"].to_numpy(), signed), _guarded(found), _contained(found)]
+    """Each row that stays with the best such row it is related to, for each kind; columns as RELATION_SCHEMA and
+    `partition`.
+    """
+    stays = found.survivor < 0
+    pairs = [_siblings(ordered["row"].to_numpy(), signed, stays), _guarded(found, stays), _contained(found, stays)]
     worse, better = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     return (
         ordered[worse]
@@ -52,12 +55,13 @@ _Pairs = tuple[NDArray[np.int64], NDArray[np.int64], list[str], NDArray[np.float
 """Rank of a row, rank of a better one, kind, value."""
 
 
-def _siblings(rows: NDArray[np.int64], signed: Signed) -> _Pairs:
+def _siblings(rows: NDArray[np.int64], signed: Signed, stays: NDArray[np.bool_]) -> _Pairs:
     """Rows that are equal to a better one but for their numbers."""
     numbers = signed.numbers[rows]
     frame = pl.DataFrame({"masked": signed.masked[rows], "spoken": numbers[:, 0], "heard": numbers[:, 1]})
     groups = (
         frame.with_row_index("rank")
+        .filter(stays)
         .filter(pl.len().over("masked") > 1)
         .with_columns(
             first=pl.col("rank").first().over("masked"),
@@ -71,16 +75,17 @@ def _siblings(rows: NDArray[np.int64], signed: Signed) -> _Pairs:
     return groups["rank"].to_numpy(), groups["first"].to_numpy(), kinds, groups["size"].to_numpy().astype(float)
 
 
-def _guarded(found: Found) -> _Pairs:
+def _guarded(found: Found, stays: NDArray[np.bool_]) -> _Pairs:
     related = found.related
-    kinds = [NUMBERS_DIFFERENT if kind == NUMBERS_DIFFER else SAME_PROMPT for kind in related.kind.tolist()]
-    return related.worse, related.better, kinds, related.estimate.astype(float)
+    wanted = stays[related.worse] & stays[related.better]
+    kinds = [NUMBERS_DIFFERENT if kind == NUMBERS_DIFFER else SAME_PROMPT for kind in related.kind[wanted].tolist()]
+    return related.worse[wanted], related.better[wanted], kinds, related.estimate[wanted].astype(float)
 
 
-def _contained(found: Found) -> _Pairs:
+def _contained(found: Found, stays: NDArray[np.bool_]) -> _Pairs:
     """Pairs that fell short of the threshold although one row holds nearly all that the other one does."""
     compared = found.compared
-    wanted = ~compared.passes & (compared.similarity.containment >= CONTAINED_FROM)
+    wanted = stays[compared.worse] & stays[compared.better] & (compared.similarity.containment >= CONTAINED_FROM)
     worse, better, value = compared.worse[wanted], compared.better[wanted], compared.similarity.containment[wanted]
     _, first = np.unique(worse, return_index=True)
     return worse[first], better[first], [CONTAINED] * len(first), value[first]

@@ -37,7 +37,7 @@ class RowTexts:
         """Exact similarity of row first[i] and row second[i]."""
         rows, places = np.unique(np.concatenate((first, second)), return_inverse=True)
         offsets = [np.zeros(1, np.int64)]
-        with tempfile.TemporaryFile(dir=self.room) as file, disk_told(self.room):
+        with disk_told(self.room), tempfile.TemporaryFile(dir=self.room) as file:  # closing it writes too
             for found in self.read(rows):
                 begin, end = found.offsets[0], found.offsets[-1]
                 file.write(found.data[begin:end].data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -10,6 +11,7 @@ import pytest
 from nemo_assets.orchestration import checks
 from nemo_assets.orchestration.resources import SettingsResource, config_of
 from nemo_assets.storage import Manifest, Stage
+from nemo_assets_tests.building import prose
 from nemo_assets_tests.orchestration.world import TEXT, World, chat
 
 
@@ -106,5 +108,66 @@ def test_checks_run_with_their_asset_and_stand_under_its_partition(world: World)
     world.run("beta/chat", "raw", "normalized", "signatures")
     result = world.run("distilled", "duplicates")
 
-    (evaluation,) = result.get_asset_check_evaluations()
-    assert (evaluation.check_name, evaluation.passed, evaluation.partition) == ("ids_are_unique", True, "distilled")
+    evaluations = result.get_asset_check_evaluations()
+    assert {(evaluation.passed, evaluation.partition) for evaluation in evaluations} == {(True, "distilled")}
+    assert sorted(evaluation.check_name for evaluation in evaluations) == [
+        "ids_are_unique", "no_bucket_is_over_its_cap", "no_survivor_stands_for_too_many", "removals_are_plausible",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def crowded(world: World) -> World:
+    """beta/chat with three rows of one text and three that differ in a number; alpha/low without a duplicate."""
+    siblings = [chat(f"n{number}", f"{prose(1, 40)} {number}", f"{prose(2, 40)} {number}") for number in range(3)]
+    equal = [chat(name, "Hello", "Good day to you.") for name in ("c1", "c2", "c3")]
+    world.write_jsonl("org/beta/data/chat.jsonl", [*equal, *siblings])
+    for key in ("beta/chat", "alpha/low"):
+        world.run(key, "raw", "normalized", "signatures")
+    return world
+
+
+def _searched(world: World, check: str, **policy: Any) -> dg.AssetCheckEvaluation:
+    """What a check says of a run under this policy."""
+    world.edit_catalog("policies/duplicates", lambda content: content.update(policy))
+    result = world.run("distilled", "duplicates")
+    return next(found for found in result.get_asset_check_evaluations() if found.check_name == check)
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ({}, None),
+        ({"removal_ceiling": 0.3}, "beta: 33.3% of the rows were removed as duplicates, more than 30.0%."),
+        ({"removal_ceiling": 0.3, "removal_ceilings": {"beta": 0.34}}, None),
+        ({"removal_ceilings": {"beta": 0.1}}, "beta: 33.3% of the rows were removed as duplicates, more than 10.0%."),
+    ],
+)
+def test_a_source_that_loses_too_many_rows_is_named(crowded: World, policy: dict[str, Any], told: str | None):
+    evaluation = _searched(crowded, "removals_are_plausible", **policy)
+
+    assert (evaluation.passed, evaluation.severity) == (told is None, dg.AssetCheckSeverity.ERROR)
+    assert told is None if evaluation.description is None else evaluation.description.startswith(told or "?")
+    shown = {name: value.value for name, value in evaluation.metadata.items()}
+    assert Path(shown.pop("precision_report")).read_text().startswith("<!doctype html>")
+    assert shown == {"alpha": 0.0, "beta": pytest.approx(2 / 6, abs=1e-4)}
+
+
+@pytest.mark.parametrize(("ceiling", "passed"), [(2, True), (1, False)])
+def test_a_survivor_that_stands_for_too_many_is_named(crowded: World, ceiling: int, passed: bool):
+    evaluation = _searched(crowded, "no_survivor_stands_for_too_many", survivor_ceiling=ceiling)
+
+    survivor = evaluation.metadata["survivor"].value
+    assert (evaluation.passed, evaluation.metadata["rows"].value) == (passed, 2)
+    assert evaluation.metadata["ceiling"].value == ceiling
+    assert survivor in [f"c{number} (beta/chat)" for number in (1, 2, 3)]
+    assert passed or f"{survivor} stands for 2 removed rows, more than 1." in (evaluation.description or "")
+
+
+@pytest.mark.parametrize(("cap", "passed"), [(3, True), (1, False)])
+def test_buckets_that_were_not_compared_to_the_end_are_counted(crowded: World, cap: int, passed: bool):
+    evaluation = _searched(crowded, "no_bucket_is_over_its_cap", bucket_cap=cap)
+
+    buckets = evaluation.metadata["buckets"].value
+    assert (evaluation.passed, evaluation.metadata["cap"].value) == (passed, cap)
+    assert (buckets == 0) is passed
+    assert passed or f"distilled: {buckets:,} buckets have more than 1 rows" in (evaluation.description or "")

@@ -9,10 +9,13 @@ import dagster as dg
 import pytest
 from dagster_shared.serdes import serialize_value
 
+from nemo_assets.orchestration import duplicate_search
 from nemo_assets.orchestration.columns import CODES
-from nemo_assets.orchestration.metadata import CELL_CHARACTERS, FILES_SHOWN, materialized
+from nemo_assets.orchestration.metadata import FILES_SHOWN, materialized
+from nemo_assets.orchestration.tables import CELL_CHARACTERS
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Manifest
+from nemo_assets_tests.building import prose, reworded
 from nemo_assets_tests.orchestration.world import World, chat, problem
 
 KIB = 1024
@@ -181,3 +184,73 @@ def test_a_sample_says_that_it_is_one(tmp_path: Path):
     metadata = materialized(manifest, Settings(data_dir=tmp_path, sample_records=10)).metadata or {}
 
     assert metadata["sample"] == "the first 10 records only"
+
+
+@pytest.fixture
+def searched(world: World) -> dict[str, Any]:
+    """Metadata of `duplicates` of rows that are equal, similar and siblings, as they are before they are stored."""
+    question, answer = prose(1, 40), prose(2, 100)
+    near = [chat(f"c{place}", question, reworded(answer, place)) for place in (10, 90)]
+    siblings = [chat(f"n{number}", f"{prose(3, 40)} {number}", prose(4, 40)) for number in range(2)]
+    world.write_jsonl("org/beta/data/chat.jsonl", [*near, *siblings, siblings[1]])
+    world.run("beta/chat", "raw", "normalized", "signatures")
+    (event,) = world.run("distilled", "duplicates").asset_materializations_for_node("duplicates")
+    return dict(event.metadata)
+
+
+def test_a_search_for_duplicates_tells_how_it_was_made_and_what_it_found(searched: dict[str, Any]):
+    shown = {name: _value(value) for name, value in searched.items()}
+
+    assert (shown["threshold"], shown["bands"]) == (0.8, "18 of 7 slots")
+    assert shown["expected_recall"] == "at 0.8: 98.55 %, at 0.85: 99.90 %, at 0.9: 99.99 %"
+    assert {line["relation"]: line["rows"] for line in shown["relations"]} == {
+        "template_sibling": 1,
+        "numbers_differ": 0,
+        "prompt_similar": 0,
+        "contained": 0,
+    }
+    assert [(line["rule"].partition(",")[0], line["rows"]) for line in shown["rules"]] == [
+        ("Jaccard of 5-token shingles", 1),
+        ("equal content_sha1", 1),
+    ]
+    # One question twice, the other one with a number once and with another number twice.
+    assert shown["rows_with_the_same_prompt"] == [{"rows": "1", "prompts": 1}, {"rows": "2 to 3", "prompts": 2}]
+    assert (shown["dagster/row_count"], shown["removed"], shown["buckets_over_cap"]) == (5, 2, 0)
+
+
+def test_a_sample_of_the_pairs_stands_beside_the_report_on_all(searched: dict[str, Any]):
+    (line,) = _value(searched["least_similar_removed"])
+    page = Path(searched["precision_report"].path).read_text()
+
+    # Two words are other ones, each in 5 of 96 shingles spoken: 86 / 106. In the metadata columns are in reading order.
+    assert list(line) == ["similarity", "words_that_differ", "first", "removed", "survivor"]
+    assert (line["similarity"], line["words_that_differ"]) == (round(86 / 106, 4), 2)
+    assert {line["removed"], line["survivor"]} == {"c10", "c90"}
+    assert "1 of 1 rows" in page
+    assert "0.8113" in page
+
+
+def test_plots_are_pictures_that_the_ui_shows(searched: dict[str, Any]):
+    for name in ("collision_curve", "similarity_histogram", "group_sizes"):
+        assert isinstance(searched[name], dg.MarkdownMetadataValue)
+        assert "](data:image/svg+xml;base64," in searched[name].md_str
+    assert len(serialize_value(searched)) < 72 * KIB  # kept for ever, of two partitions
+
+
+def test_of_many_pairs_only_the_first_are_shown_and_long_differences_are_cut(tmp_path: Path):
+    pair = {"removed": "r", "survivor": "s", "similarity": 0.8, "words_that_differ": 1, "first": "x" * 5_000}
+
+    shown = duplicate_search._least_similar([pair] * 50)["least_similar_removed"]
+
+    assert len(shown.records) == duplicate_search.PAIRS_SHOWN
+    assert len(serialize_value(shown)) < 8 * KIB
+
+
+def test_a_search_that_finds_nothing_has_every_table(world: World):
+    world.run("alpha/low", "raw", "normalized", "signatures")
+    (event,) = world.run("distilled", "duplicates").asset_materializations_for_node("duplicates")
+
+    shown = {name: _value(value) for name, value in event.metadata.items()}
+
+    assert "least_similar_removed" not in shown
+    assert (shown["rules"], shown["removed"]) == ([{"nothing": "none"}], 0)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from nemo_assets.catalog import CATALOG_DIR
 from nemo_assets.chain import run_chain
@@ -25,6 +29,7 @@ from nemo_assets.stages.raw import fetch_split
 from nemo_assets.stages.scored import score
 from nemo_assets.stages.signatures import sign
 from nemo_assets.storage import Manifest, Stage, Store
+from nemo_assets_tests.building import data_file
 
 
 def make(name: str, partition: str, settings: Settings) -> Manifest:
@@ -97,3 +102,26 @@ def catalog_with(directory: Path, *slugs: str, checkpoints: str | None = None) -
     if checkpoints is not None:
         (directory / "policies" / "checkpoints.yaml").write_text(checkpoints)
     return directory
+
+
+def project_with(settings: Settings, directory: Path, records: Mapping[str, Sequence[Any]], **policy: Any) -> Settings:
+    """A project below `directory` whose catalog has the sources of these splits, and whose sources these records.
+
+    `policy` replaces what the policy on duplicates says.
+    """
+    catalog_dir = catalog_with(directory / "catalog", *{key.partition("/")[0] for key in records})
+    duplicates = catalog_dir / "policies" / "duplicates.yaml"
+    duplicates.write_text(yaml.safe_dump(yaml.safe_load(duplicates.read_text()) | policy))
+    project = replace(settings, data_dir=directory / "data", source_dir=directory / "sources", catalog_dir=catalog_dir)
+    write_records(project, records)
+    return project
+
+
+def write_records(project: Settings, records: Mapping[str, Sequence[Any]]) -> None:
+    """Put these records into the sources of a project, in place of those that the splits had."""
+    assert project.source_dir is not None
+    for key, content in records.items():
+        split = project.catalog.split(key)
+        path = project.source_dir / split.repo / data_file(split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in content))
