@@ -125,8 +125,10 @@ def _orders_of_magnitude(counts: Iterable[int]) -> dict[str, Any]:
 
     highest = max(counts, default=1)
     ticks = [0, *(step * 10**power for power in range(len(str(highest))) for step in (1, 3))]
+    # Each tick in its own unit: `format` would take that of the highest for all of them.
+    axis = alt.Axis(values=ticks, labelExpr="format(datum.value, '~s')")
     # A logarithm that has a place for zero.
-    return {"scale": alt.Scale(type="symlog", domain=(0, highest)), "axis": alt.Axis(values=ticks, format="~s")}
+    return {"scale": alt.Scale(type="symlog", domain=(0, highest)), "axis": axis}
 
 
 def _threshold_rule(threshold: float) -> alt.Chart:
