@@ -111,7 +111,7 @@ class DuplicatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     thresholds: dict[str, Share]
     numbers_must_agree: tuple[str, ...] = ()
     unique_statements: bool = True
-    bucket_cap: Count = 256
+    bucket_cap: Count = 1000
     removal_ceiling: Share = 0.5
     removal_ceilings: dict[str, Share] = {}
     survivor_ceiling: Count = 1000

@@ -77,17 +77,27 @@ def _nodes(begin: float, end: float) -> tuple[NDArray[np.float64], NDArray[np.fl
     return (end - begin) / 2 * places + (begin + end) / 2, (end - begin) / 2 * weights
 
 
-def buckets_of(minhash: NDArray[np.uint32], ranked: NDArray[np.int64], banding: Banding, threads: int = 1) -> Buckets:
+def buckets_of(
+    minhash: NDArray[np.uint32],
+    ranked: NDArray[np.int64],
+    banding: Banding,
+    threads: int = 1,
+    must_agree: NDArray[np.uint64] | None = None,
+) -> Buckets:
     """Buckets of the rows `ranked` of `minhash`, by their place in `ranked`.
+
+    Rows that differ in `must_agree` (rows,), if it is given, share no bucket: a flood of rows that cannot be duplicates
+    of each other fills none.
 
     A band is hashed to 32 bits: rows that share a bucket by accident are told apart by what compares them. Sorting
     (hash, place) in one word each keeps memory at 8 bytes a row and band in work.
     """
     of_rank = np.empty((len(ranked), banding.bands), np.int32)
+    keys_of = np.zeros(len(minhash), np.uint64) if must_agree is None else must_agree
 
     def fill(band: int) -> tuple[int, int]:
         keys = np.empty(len(ranked), np.uint64)
-        _band_keys(minhash, ranked, band * banding.rows, banding.rows, keys)
+        _band_keys(minhash, ranked, keys_of, band * banding.rows, banding.rows, keys)
         keys.sort()
         count, largest = _number_runs(keys, of_rank, band)
         return count, largest
@@ -99,10 +109,19 @@ def buckets_of(minhash: NDArray[np.uint32], ranked: NDArray[np.int64], banding: 
     return Buckets(of_rank, sum(counts), max(largest for _, largest in found))
 
 
+def joined(first: Buckets, second: Buckets, ranks: NDArray[np.int64]) -> Buckets:
+    """The buckets of `first` and those of `second`, whose rows are the `ranks` of the first."""
+    of_rank = np.full((len(first.of_rank), first.of_rank.shape[1] + second.of_rank.shape[1]), ALONE, np.int32)
+    of_rank[:, : first.of_rank.shape[1]] = first.of_rank
+    shared = second.of_rank != ALONE
+    of_rank[ranks, first.of_rank.shape[1] :] = np.where(shared, second.of_rank + np.int32(first.count), ALONE)
+    return Buckets(of_rank, first.count + second.count, max(first.largest, second.largest))
+
+
 @compiled
-def band_hash(signature: Any, begin: int, rows: int) -> Any:
-    """32 bits that are equal for signatures equal in [begin, begin + rows)."""
-    value = U64(0x9E3779B97F4A7C15)
+def band_hash(signature: Any, key: Any, begin: int, rows: int) -> Any:
+    """32 bits that are equal for equal keys and signatures equal in [begin, begin + rows)."""
+    value = U64(0x9E3779B97F4A7C15) ^ key
     for slot in range(begin, begin + rows):
         value = (value ^ U64(signature[slot])) * U64(0xD6E8FEB86659FD93)
         value ^= value >> U64(32)
@@ -110,9 +129,9 @@ def band_hash(signature: Any, begin: int, rows: int) -> Any:
 
 
 @compiled
-def _band_keys(minhash: Any, ranked: Any, begin: int, rows: int, keys: Any) -> None:
+def _band_keys(minhash: Any, ranked: Any, keys_of: Any, begin: int, rows: int, keys: Any) -> None:
     for rank in range(len(ranked)):
-        keys[rank] = band_hash(minhash[ranked[rank]], begin, rows) << U64(32) | U64(rank)
+        keys[rank] = band_hash(minhash[ranked[rank]], keys_of[ranked[rank]], begin, rows) << U64(32) | U64(rank)
 
 
 @compiled

@@ -21,7 +21,10 @@ from nemo_assets.dedup.signing import Signed
 
 _PAIRS_AT_ONCE = 1 << 20  # before they are copied out of the buffer
 
-BUCKET_CAP = 256
+CANDIDATES_OF_ROW = 32
+"""Pairs of one row that are compared exactly: those that look most similar."""
+
+BUCKET_CAP = 1000
 """Rows of a bucket that later ones are compared with: the best ones. More are counted and shown."""
 
 # Standard deviation of an estimate at 0.8 is 0.035 (a binomial share of 128 slots): a pair is let go without exact
@@ -31,7 +34,7 @@ _MARGIN_ABOVE = 0.07
 # Of one byte, one in 256 slots is equal by accident, and half of them make the estimate of short texts coarser.
 _SPOKEN_MARGIN_BELOW = 0.16
 
-DUPLICATE, NUMBERS_DIFFER, PROMPT_SIMILAR = range(3)
+DUPLICATE, PROMPT_SIMILAR = range(2)
 """What a pair may be: a duplicate, to be verified; or a relation that is reported and removes nothing."""
 _NOTHING = -1
 
@@ -67,7 +70,6 @@ class Limits(NamedTuple):
     threshold: int
     upper: int
     spoken_lower: int
-    spoken_threshold: int
     spoken_upper: int
 
     @classmethod
@@ -78,7 +80,6 @@ class Limits(NamedTuple):
             _slots(threshold),
             _slots(threshold + _MARGIN_ABOVE),
             _byte_slots(threshold - _SPOKEN_MARGIN_BELOW),
-            _byte_slots(threshold),
             _byte_slots(threshold + _MARGIN_ABOVE),
         )
 
@@ -138,8 +139,7 @@ def _walk_from_best(
     while rank < n:
         rank, size = _walk(
             rank, _PAIRS_AT_ONCE, buckets.of_rank, visited, listable, may_cover, starts, listed, filled, seen,
-            rows.ranked, rows.twins, signed.minhash, signed.spoken_minhash, signed.numbers, signed.masked, rows.guarded,
-            np.array(limits), covered, *found,
+            rows.ranked, rows.twins, signed, rows.guarded, np.array(limits), covered, *found,
         )  # fmt: skip
         pieces.append(_first(found, size))
     pairs = Pairs(*map(np.concatenate, zip(*pieces, strict=True)))
@@ -184,8 +184,8 @@ def _neighbours(of_rank: Any, kept: Any, touched: Any, visited: Any) -> None:
 @compiled
 def _walk(
     rank: int, room: int, of_rank: Any, visited: Any, listable: Any, may_cover: bool, starts: Any, listed: Any,
-    filled: Any, seen: Any, ranked: Any, twins: Any, minhash: Any, spoken_minhash: Any, numbers: Any, masked: Any,
-    guarded: Any, limits: Any, covered: Any, worse: Any, better: Any, kinds: Any, estimates: Any,
+    filled: Any, seen: Any, ranked: Any, twins: Any, signed: Any, guarded: Any, limits: Any, covered: Any, worse: Any,
+    better: Any, kinds: Any, estimates: Any,
 ) -> Any:  # fmt: skip
     """Go on at `rank` until all is done or `room` pairs are found; the next rank, and how many pairs there are."""
     size = 0
@@ -194,6 +194,7 @@ def _walk(
             rank += 1
             continue
         row, is_covered, related = ranked[rank], False, 0  # `related` has a bit for each relation with a pair
+        first = size
         for band in range(of_rank.shape[1]):
             bucket = of_rank[rank, band]
             if bucket == ALONE:
@@ -204,19 +205,20 @@ def _walk(
                     continue
                 seen[better_rank] = rank
                 other = ranked[better_rank]
-                equal = _equal_slots(minhash[row], minhash[other])
+                equal = _equal_slots(signed.minhash[row], signed.minhash[other])
                 if equal < limits[0]:
                     continue
-                spoken = _equal_slots(spoken_minhash[row], spoken_minhash[other])
-                kind = _kind(row, other, equal, spoken, numbers, masked, guarded, limits)
+                spoken = _equal_slots(signed.spoken_minhash[row], signed.spoken_minhash[other])
+                kind = _kind(row, other, equal, spoken, signed, guarded, limits)
                 if kind == DUPLICATE:
-                    is_covered |= equal >= limits[2] and spoken >= limits[5]
+                    is_covered |= equal >= limits[2] and spoken >= limits[4]
                 elif kind == _NOTHING or related >> kind & 1:
                     continue
                 else:
                     related |= 1 << kind
                 worse[size], better[size], kinds[size], estimates[size] = rank, better_rank, kind, equal / SLOTS
                 size += 1
+        size = _most_similar(first, size, better, kinds, estimates)
         if may_cover and (is_covered or _has_better_twin(twins, rank)):
             covered[rank] = True
         elif listable[rank]:
@@ -242,16 +244,34 @@ def _equal_slots(first: Any, second: Any) -> Any:
 
 
 @compiled
-def _kind(row: int, other: int, equal: int, spoken: int, numbers: Any, masked: Any, guarded: Any, limits: Any) -> int:
+def _kind(row: int, other: int, equal: int, spoken: int, signed: Any, guarded: Any, limits: Any) -> int:
     """What a pair that is similar enough in everything compared may be."""
+    numbers = signed.numbers
     numbers_differ = numbers[row, 0] != numbers[other, 0] or numbers[row, 1] != numbers[other, 1]
-    if numbers_differ and masked[row] == masked[other]:
+    if signed.masked[row] == signed.masked[other] and signed.number_order[row] != signed.number_order[other]:
         return _NOTHING  # template siblings, which are found without comparing pairs
+    if signed.calls[row] != signed.calls[other]:
+        return _NOTHING  # another call is another example, however long the conversation around it is
     if spoken < limits[3]:
         return PROMPT_SIMILAR if equal >= limits[1] else _NOTHING
-    if numbers_differ and (guarded[row] or guarded[other]):
-        return NUMBERS_DIFFER if equal >= limits[1] and spoken >= limits[4] else _NOTHING
-    return DUPLICATE
+    return _NOTHING if numbers_differ and (guarded[row] or guarded[other]) else DUPLICATE
+
+
+@compiled
+def _most_similar(first: int, size: int, better: Any, kinds: Any, estimates: Any) -> int:
+    """Of the pairs [first, size) of one row keep the CANDIDATES_OF_ROW most similar, in order; where they end."""
+    if size - first <= CANDIDATES_OF_ROW:
+        return size
+    least = np.sort(estimates[first:size])[size - first - CANDIDATES_OF_ROW]
+    ties = CANDIDATES_OF_ROW - np.count_nonzero(estimates[first:size] > least)
+    kept = first
+    for place in range(first, size):
+        is_tie = estimates[place] == least
+        if estimates[place] > least or (is_tie and ties > 0):
+            ties -= is_tie
+            better[kept], kinds[kept], estimates[kept] = better[place], kinds[place], estimates[place]
+            kept += 1
+    return kept
 
 
 @compiled

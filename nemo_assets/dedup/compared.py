@@ -77,8 +77,8 @@ def texts_of(column: pa.Array | pa.ChunkedArray) -> Texts:
 def compared(text: bytes) -> Compared:
     """What is compared of one row with this Harmony text."""
     data = np.frombuffer(text + b" " * PADDING, np.uint8)
-    spoken, heard = np.empty(len(text) + ROOM, np.uint8), np.empty(len(text) + ROOM, np.uint8)
-    size, prompt, rest = separate(data, len(text), spoken, heard)
+    spoken, heard, calls = (np.empty(len(text) + ROOM, np.uint8) for _ in range(3))
+    size, prompt, rest, _ = separate(data, len(text), spoken, heard, calls)
     words = [heard[:prompt].tobytes(), heard[prompt + PADDING : prompt + PADDING + rest].tobytes()]
     return Compared(spoken[:size].tobytes(), b"".join(words), words[0])
 
@@ -104,14 +104,14 @@ _marks_at: Any = intrinsic(_marks)
 
 
 @compiled
-def separate(text: Any, size: int, spoken: Any, heard: Any) -> Any:
-    """Write what is spoken and heard in the Harmony text [0, size) and return their lengths: spoken, prompt, rest.
+def separate(text: Any, size: int, spoken: Any, heard: Any, calls: Any) -> Any:
+    """Write what is spoken and heard in the Harmony text [0, size) and return the lengths: spoken, prompt, rest, calls.
 
     `text` has PADDING bytes behind it; the buffers are ROOM longer than it. In `heard` the rest begins PADDING behind
-    the prompt, and what lies between and behind is spaces, as `tokenize` needs it.
+    the prompt, and what lies between and behind is spaces, as `tokenize` needs it. `calls` is what is spoken to tools.
     """
     base = U64(text.ctypes.data)
-    said, listened, prompt = 0, 0, -1
+    said, listened, prompt, called = 0, 0, -1, 0
     place = _next(base, 0, size, _START, _START)
     while place < size:
         header = place + 9
@@ -124,8 +124,13 @@ def separate(text: Any, size: int, spoken: Any, heard: Any) -> Any:
             if prompt < 0:
                 prompt = listened
                 listened = _padded(heard, listened)
+            before = said
             said = _copy_recipient(base, text, header + 9, body, spoken, said)
+            is_call = said > before
             said = _copy(text, begin, end, spoken, said)
+            if is_call:
+                calls[called : called + said - before] = spoken[before:said]
+                called += said - before
         elif not _is_role(base, text, header, _SYSTEM) and not _is_role(base, text, header, _DEVELOPER):
             listened = _copy(text, begin, end, heard, listened)
         place = _next(base, end, size, _START, _START)
@@ -134,7 +139,8 @@ def separate(text: Any, size: int, spoken: Any, heard: Any) -> Any:
         listened = _padded(heard, listened)
     _padded(spoken, said)
     _padded(heard, listened)
-    return said, prompt, listened - prompt - PADDING
+    _padded(calls, called)
+    return said, prompt, listened - prompt - PADDING, called
 
 
 @compiled

@@ -74,7 +74,7 @@ class Found(NamedTuple):
 @compiled
 def _search(texts: Any, first: int, last: int, classes: Any, lookup: Any, found: Any) -> None:
     data, offsets = texts.data, texts.offsets
-    text, spoken, heard, tokens, ngrams = buffers(longest_of(offsets, first, last))
+    text, spoken, heard, calls, tokens, ngrams = buffers(longest_of(offsets, first, last))
     masked, places = np.empty_like(tokens), np.empty(len(tokens), np.int64)
     room = np.empty(table_size(len(tokens)), np.uint64)
     asked = np.full(len(lookup.starts), -1, np.int32)  # by n-gram, the last row that has it
@@ -82,7 +82,7 @@ def _search(texts: Any, first: int, last: int, classes: Any, lookup: Any, found:
     tally, likely = np.empty(len(lookup.needed), np.int32), np.empty(len(lookup.needed), np.int64)
     for row in range(first, last):
         size = copied(data, offsets[row], offsets[row + 1], text)
-        said, prompt, rest = separate(text, size, spoken, heard)
+        said, prompt, rest, _ = separate(text, size, spoken, heard, calls)
         middle = tokenize(spoken, said, classes, tokens)
         count = middle + tokenize(heard, prompt, classes, tokens[middle:])
         count += tokenize(heard[prompt + PADDING :], rest, classes, tokens[count:])
@@ -154,7 +154,8 @@ def _verify(
         text = likely[place]
         begin, end = lookup.begins[text], lookup.begins[text + 1]
         held = _held(slots, lookup.exact[begin:end], 0)
-        tier = 0 if held == end - begin else 1 if held >= lookup.needed[text] else 2
+        is_whole, is_sibling = held == end - begin, shares[place] == 1.0  # equal once masked: only numbers differ
+        tier = 0 if is_whole else 1 if held >= lookup.needed[text] and not is_sibling else 2
         _keep_best(found, row, lookup.set_of[text], text, tier, shares[place] if tier == 2 else held / (end - begin))
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from nemo_assets.compiled import compiled
 from nemo_assets.dedup.bands import ALONE, Banding, Buckets, band_hash
@@ -62,20 +63,28 @@ def signatures_distributed(paths: Sequence[Path], address: str | None = None) ->
         yield _in_order_of(path, arrived.pop(str(path)))
 
 
-def buckets_distributed(paths: Sequence[Path], uids: pa.Array, banding: Banding, address: str | None = None) -> Buckets:
-    """Buckets of the rows that `uids` names, by their place in it, as `buckets_of` numbers them.
+def buckets_distributed(
+    paths: Sequence[Path],
+    uids: pa.Array,
+    must_agree: NDArray[np.uint64],
+    banding: Banding,
+    address: str | None = None,
+) -> Buckets:
+    """Buckets of the rows that `uids` names, by their place in it, as `buckets_of` numbers them; `must_agree` too.
 
     `paths` are Parquet files with `record_uid` and `minhash` of SIGNATURE_SCHEMA; rows that `uids` leaves out take no
     part. `address` and errors are those of `signatures_distributed`.
     """
     daft = _connected(address)
     hashes_of = daft.func.batch(return_dtype=daft.DataType.list(daft.DataType.uint64()))(_band_hashes)
-    ranks = daft.from_arrow(pa.table({"record_uid": uids, "rank": np.arange(len(uids), dtype=np.uint32)}))
+    ranks = daft.from_arrow(
+        pa.table({"record_uid": uids, "rank": np.arange(len(uids), dtype=np.uint32), "key": must_agree})
+    )
     groups = (
         daft.read_parquet([str(path) for path in paths])
-        .select("record_uid", hashes_of(daft.col("minhash"), banding.bands, banding.rows).alias("hash"))
+        .select("record_uid", "minhash")
         .join(ranks, on="record_uid")
-        .select("rank", "hash")
+        .select("rank", hashes_of(daft.col("minhash"), daft.col("key"), banding.bands, banding.rows).alias("hash"))
         .explode("hash")
         .groupby("hash")
         .agg(daft.col("rank").list_agg())
@@ -132,20 +141,21 @@ def _in_order_of(path: Path, signed: Sequence[pa.Table]) -> pa.Table:
     return table.take(places)
 
 
-def _band_hashes(minhash: Any, bands: int, rows: int) -> pa.Array:
+def _band_hashes(minhash: Any, key: Any, bands: int, rows: int) -> pa.Array:
     column = minhash.to_arrow()
     data = np.frombuffer(column.buffers()[1], np.dtype(("<u4", SLOTS)))
     hashes = np.empty((len(column), bands), np.uint64)
-    _hash_bands(data[column.offset : column.offset + len(column)], rows, hashes)
+    keys = key.to_arrow().to_numpy(zero_copy_only=False)
+    _hash_bands(data[column.offset : column.offset + len(column)], keys, rows, hashes)
     return pa.ListArray.from_arrays(np.arange(0, hashes.size + 1, bands, dtype=np.int32), hashes.ravel())
 
 
 @compiled
-def _hash_bands(signatures: Any, rows: int, hashes: Any) -> None:
+def _hash_bands(signatures: Any, keys: Any, rows: int, hashes: Any) -> None:
     """The hash of each band of each signature, the number of the band in the upper half."""
     for row in range(len(signatures)):
         for band in range(hashes.shape[1]):
-            hashes[row, band] = U64(band) << U64(32) | band_hash(signatures[row], band * rows, rows)
+            hashes[row, band] = U64(band) << U64(32) | band_hash(signatures[row], keys[row], band * rows, rows)
 
 
 def _numbered(groups: pa.Table, rows: int, bands: int) -> Buckets:

@@ -36,13 +36,14 @@ SIGNATURE_SCHEMA = pa.schema({
     "shingles": pa.int64(),
     "prompt": pa.uint64(),
     "masked": pa.uint64(),
+    "number_order": pa.uint64(),
+    "calls": pa.uint64(),
     "numbers": pa.binary(16),
     "spoken_minhash": pa.binary(SLOTS),
     "minhash": pa.binary(4 * SLOTS),
 })  # fmt: skip
 
-SIGNED_COLUMNS = ("minhash", "spoken_minhash", "numbers", "masked", "prompt", "shingles")
-DECIDING_COLUMNS = [name for name in SIGNATURE_SCHEMA.names if name not in SIGNED_COLUMNS]
+DECIDING_COLUMNS = [name for name in SIGNATURE_SCHEMA.names if name not in Signed._fields]
 
 ROW_COLUMNS = [
     "record_uid", "id", "content_sha1", "meta_row_verified", "meta_correctness_lcb", "stats_char_len", "source_file",
@@ -74,6 +75,8 @@ def signatures_of(rows: pa.Table, threads: int = 1) -> pa.Table:
         "shingles": pa.array(signed.shingles),
         "prompt": pa.array(signed.prompt),
         "masked": pa.array(signed.masked),
+        "number_order": pa.array(signed.number_order),
+        "calls": pa.array(signed.calls),
         "numbers": _fixed(signed.numbers),
         "spoken_minhash": _fixed(signed.spoken_minhash),
         "minhash": _fixed(signed.minhash),
@@ -84,10 +87,7 @@ def signatures_of(rows: pa.Table, threads: int = 1) -> pa.Table:
 def read_signed(paths: Sequence[Path]) -> Signed:
     """The arrays of all signatures in these parts, in order."""
     rows = sum(pq.read_metadata(path).num_rows for path in paths)
-    signed = Signed(
-        np.empty((rows, SLOTS), np.uint32), np.empty((rows, SLOTS), np.uint8), np.empty((rows, 2), np.uint64),
-        np.empty(rows, np.uint64), np.empty(rows, np.uint64), np.empty(rows, np.int64),
-    )  # fmt: skip
+    signed = Signed.empty(rows)
     begin = 0
     for path in paths:
         for batch in pq.ParquetFile(path).iter_batches(1 << 14, columns=list(Signed._fields)):

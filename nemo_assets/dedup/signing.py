@@ -17,9 +17,18 @@ from numpy.typing import NDArray
 from nemo_assets.compiled import compiled
 from nemo_assets.dedup.compared import ROOM, Texts, separate
 from nemo_assets.dedup.minhash import EMPTY, SLOTS, U32, absorb, permutations
-from nemo_assets.dedup.shingles import masked_digest, mixed, numbers_digest, sequence_digest, shingle
-from nemo_assets.dedup.tokens import CLASSES, PADDING, tokenize
+from nemo_assets.dedup.numerals import numerals_digest
+from nemo_assets.dedup.shingles import (
+    masked_digest,
+    mixed,
+    number_order_digest,
+    numbers_digest,
+    sequence_digest,
+    shingle,
+)
+from nemo_assets.dedup.tokens import CLASSES, PADDING, U64, tokenize
 
+_KEYS = (U64(0x9E3779B97F4A7C15), U64(0xC2B2AE3D27D4EB4F), U64(0x165667B19E3779F9))  # odd: digests keep all bits
 _SLICE_BYTES = 4 << 20  # of text a thread takes at once: short enough that threads finish together
 
 
@@ -27,7 +36,8 @@ class Signed(NamedTuple):
     """Of n rows: `minhash` (n, SLOTS) of all that is compared, `spoken_minhash` (n, SLOTS) the low byte of the same of
     what is spoken alone; `numbers` (n, 2), of what is spoken and heard, equal for equal multisets of numbers; `masked`
     (n,), equal where all is equal but the numbers; `prompt` (n,), equal for equal prompts up to case and white space;
-    `shingles` (n,), how many there are, repeated ones included.
+    `shingles` (n,), how many there are, repeated ones included; `number_order` (n,), equal for equal sequences of
+    numbers; `calls` (n,), equal for equal calls of tools up to case and white space.
     """
 
     minhash: NDArray[np.uint32]
@@ -36,19 +46,32 @@ class Signed(NamedTuple):
     masked: NDArray[np.uint64]
     prompt: NDArray[np.uint64]
     shingles: NDArray[np.int64]
+    number_order: NDArray[np.uint64]
+    calls: NDArray[np.uint64]
+
+    @classmethod
+    def empty(cls, rows: int) -> Signed:
+        """Room for so many rows."""
+
+        def digests() -> NDArray[np.uint64]:
+            return np.empty(rows, np.uint64)
+
+        minhash, spoken = np.empty((rows, SLOTS), np.uint32), np.empty((rows, SLOTS), np.uint8)
+        numbers, shingles = np.empty((rows, 2), np.uint64), np.empty(rows, np.int64)
+        return cls(minhash, spoken, numbers, digests(), digests(), shingles, digests(), digests())
+
+    def must_agree(self, numbers_too: bool) -> NDArray[np.uint64]:
+        """One digest a row of what duplicates have in common: calls of tools and, it may be, numbers."""
+        keys: NDArray[np.uint64] = self.calls * _KEYS[0]
+        if numbers_too:
+            keys += self.numbers[:, 0] * _KEYS[1] + self.numbers[:, 1] * _KEYS[2]
+        return keys
 
 
 def sign(texts: Texts, threads: int = 1) -> Signed:
     """Sign rows of Harmony text. What is written does not depend on `threads`."""
     rows = len(texts.offsets) - 1
-    signed = Signed(
-        np.empty((rows, SLOTS), np.uint32),
-        np.empty((rows, SLOTS), np.uint8),
-        np.empty((rows, 2), np.uint64),
-        np.empty(rows, np.uint64),
-        np.empty(rows, np.uint64),
-        np.empty(rows, np.int64),
-    )
+    signed = Signed.empty(rows)
     factors, summands = permutations()
     in_threads(lambda first, last: _sign(*texts, first, last, CLASSES, factors, summands, *signed), texts, threads)
     return signed
@@ -73,12 +96,14 @@ def in_threads(work: Callable[[int, int], None], texts: Texts, threads: int) -> 
 def _sign(
     data: Any, offsets: Any, first: int, last: int, classes: Any, factors: Any, summands: Any, minhash: Any,
     spoken_minhash: Any, numbers: Any, masked: Any, prompts: Any, shingle_counts: Any,
+    number_order: Any, calls_made: Any,
 ) -> None:  # fmt: skip
-    text, spoken, heard, tokens, shingles = buffers(longest_of(offsets, first, last))
+    text, spoken, heard, calls, tokens, shingles = buffers(longest_of(offsets, first, last))
     room = np.empty(len(tokens) + 8, np.uint32)
     for row in range(first, last):
         size = copied(data, offsets[row], offsets[row + 1], text)
-        said, prompt, rest = separate(text, size, spoken, heard)
+        said, prompt, rest, called = separate(text, size, spoken, heard, calls)
+        calls_made[row] = sequence_digest(tokens, tokenize(calls, called, classes, tokens))
 
         count = tokenize(spoken, said, classes, tokens)
         found = shingle(tokens, count, shingles)
@@ -87,7 +112,8 @@ def _sign(
         absorb(shingles, found, factors, summands, room, signature)
         for slot in range(SLOTS):
             spoken_minhash[row, slot] = np.uint8(signature[slot] & U32(0xFF))
-        numbers[row, 0] = numbers_digest(tokens, count)
+        numbers[row, 0] = numbers_digest(tokens, count) + numerals_digest(spoken, said)
+        order = mixed(number_order_digest(tokens, count))
         mask = mixed(masked_digest(tokens, count))
 
         count = tokenize(heard, prompt, classes, tokens)
@@ -97,7 +123,9 @@ def _sign(
         found = shingle(tokens, count, shingles)
         absorb(shingles, found, factors, summands, room, signature)
         shingle_counts[row] += found
-        numbers[row, 1] = numbers_digest(tokens, count)
+        rest_begin = prompt + PADDING
+        numbers[row, 1] = numbers_digest(tokens, count) + numerals_digest(heard, rest_begin + rest)
+        number_order[row] = order + number_order_digest(tokens, count)
         masked[row] = mask + masked_digest(tokens, count)
 
 
@@ -121,13 +149,14 @@ def longest_of(offsets: Any, first: int, last: int) -> int:
 
 @compiled
 def buffers(longest: int) -> Any:
-    """Room for one text and what is made of it: text, spoken, heard, tokens, shingles."""
-    text, spoken, heard = (
+    """Room for one text and what is made of it: text, spoken, heard, calls, tokens, shingles."""
+    text, spoken, heard, calls = (
+        np.empty(longest + ROOM, np.uint8),
         np.empty(longest + ROOM, np.uint8),
         np.empty(longest + ROOM, np.uint8),
         np.empty(longest + ROOM, np.uint8),
     )
-    return text, spoken, heard, np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.uint64)
+    return text, spoken, heard, calls, np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.uint64)
 
 
 @compiled

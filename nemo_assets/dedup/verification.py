@@ -49,7 +49,7 @@ def similarity(texts: Texts, first: NDArray[np.int64], second: NDArray[np.int64]
 
 @compiled
 def _compare(data: Any, offsets: Any, first: Any, second: Any, pairs: Any, classes: Any, measured: Any) -> None:
-    text, spoken, heard, tokens, shingles = buffers(_longest(offsets, first, second, pairs))
+    text, spoken, heard, calls, tokens, shingles = buffers(_longest(offsets, first, second, pairs))
     room, other_room = np.empty(table_size(len(tokens)), np.uint64), np.empty(table_size(len(tokens)), np.uint64)
     nothing = np.zeros(1, np.uint64)
     held, other_table, other_size, other_spoken = np.int64(-1), nothing, 0, 0
@@ -57,13 +57,13 @@ def _compare(data: Any, offsets: Any, first: Any, second: Any, pairs: Any, class
         row, other = first[pair], second[pair]
         if other != held:
             held, size = other, copied(data, offsets[other], offsets[other + 1], text)
-            said, all_of_it = _shingles(text, size, spoken, heard, classes, tokens, shingles)
+            said, all_of_it = _shingles(text, size, spoken, heard, calls, classes, tokens, shingles)
             other_table = _emptied(other_room, all_of_it)
             other_spoken, _, _ = _add(shingles[:said], True, other_table, nothing)
             heard_only, _, _ = _add(shingles[said:all_of_it], False, other_table, nothing)
             other_size = other_spoken + heard_only
         size = copied(data, offsets[row], offsets[row + 1], text)
-        said, all_of_it = _shingles(text, size, spoken, heard, classes, tokens, shingles)
+        said, all_of_it = _shingles(text, size, spoken, heard, calls, classes, tokens, shingles)
         table = _emptied(room, all_of_it)
         own_spoken, shared, shared_spoken = _add(shingles[:said], True, table, other_table)
         own_heard, more, _ = _add(shingles[said:all_of_it], False, table, other_table)
@@ -83,9 +83,11 @@ def _longest(offsets: Any, first: Any, second: Any, pairs: Any) -> int:
 
 
 @compiled
-def _shingles(text: Any, size: int, spoken: Any, heard: Any, classes: Any, tokens: Any, shingles: Any) -> Any:
+def _shingles(
+    text: Any, size: int, spoken: Any, heard: Any, calls: Any, classes: Any, tokens: Any, shingles: Any
+) -> Any:
     """Write the shingles of one text: how many are spoken, which come first, and how many there are."""
-    said, prompt, rest = separate(text, size, spoken, heard)
+    said, prompt, rest, _ = separate(text, size, spoken, heard, calls)
     found = shingle(tokens, tokenize(spoken, said, classes, tokens), shingles)
     count = tokenize(heard, prompt, classes, tokens)
     count += tokenize(heard[prompt + PADDING :], rest, classes, tokens[count:])

@@ -19,7 +19,6 @@ from nemo_assets.storage.layout import PRECISION
 
 _RELATIONS = {
     "template_sibling": "equal but for their numbers",
-    "numbers_differ": "similar, but numbers differ where they must not",
     "prompt_similar": "similar, but the assistant says something else",
     "contained": "one holds nearly all of the other and more",
 }

@@ -13,8 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nemo_assets.catalog import Catalog, DuplicatePolicy
-from nemo_assets.dedup.bands import Banding, Buckets, buckets_of, optimal_banding
-from nemo_assets.dedup.candidates import NUMBERS_DIFFER, Rows
+from nemo_assets.dedup.bands import Banding, Buckets, buckets_of, joined, optimal_banding
+from nemo_assets.dedup.candidates import Rows
 from nemo_assets.dedup.cluster import RayCluster
 from nemo_assets.dedup.distributed import buckets_distributed
 from nemo_assets.dedup.identifiers import ids_made_unique
@@ -110,6 +110,7 @@ def find_duplicates(
         removed = _removed(rows, found, banding, threshold)
         renamed = ids_made_unique(rows.ordered.join(removed, on="record_uid", how="anti"))
         _require_unique_ids(scope, rows.ordered, removed, renamed)
+        removed = _with_ids_of_survivors(removed, renamed)
         relations = relations_of(rows.ordered, rows.signed, found)
         splits = {}
         for number, key in enumerate(catalog.scopes[scope]):
@@ -225,10 +226,18 @@ def _part_of_row(signed: Manifest) -> pl.Series:
 
 
 def _buckets(rows: Scope, banding: Banding, workers: int, cluster: RayCluster | None) -> Buckets:
-    if cluster is None:
-        return buckets_of(rows.signed.minhash, rows.ranked, banding, workers)
-    uids = rows.ordered["record_uid"].to_arrow().cast(pa.binary(16))
-    return buckets_distributed(rows.paths, uids, banding, cluster.address)
+    """Rows with equal numbers share buckets, and those whose numbers may differ share others without regard to them."""
+
+    def share(ranks: NDArray[np.int64], numbers_too: bool) -> Buckets:
+        ranked, must_agree = rows.ranked[ranks], rows.signed.must_agree(numbers_too)
+        if cluster is None:
+            return buckets_of(rows.signed.minhash, ranked, banding, workers, must_agree)
+        uids = rows.ordered["record_uid"].gather(ranks).to_arrow().cast(pa.binary(16))
+        return buckets_distributed(rows.paths, uids, must_agree[ranked], banding, cluster.address)
+
+    everybody, free = np.arange(len(rows.ranked)), np.flatnonzero(~rows.guarded[rows.ranked])
+    buckets = share(everybody, True)
+    return joined(buckets, share(free, False), free) if len(free) else buckets
 
 
 def _twins(rows: Scope, policy: DuplicatePolicy) -> NDArray[np.int64]:
@@ -323,6 +332,13 @@ def _largest_group(removed: pl.DataFrame) -> dict[str, Any]:
     return {"survivor": f"{survivor} ({partition})", "rows": count}
 
 
+def _with_ids_of_survivors(removed: pl.DataFrame, renamed: pl.DataFrame) -> pl.DataFrame:
+    """Survivors that were given another id are named by it."""
+    new = renamed.select(survivor_uid="record_uid", new_id="unique_id")
+    joined = removed.join(new, on="survivor_uid", how="left", maintain_order="left")
+    return joined.with_columns(survivor_id=pl.coalesce("new_id", "survivor_id")).drop("new_id")
+
+
 def _counters(
     rows: Scope, found: Found, removed: pl.DataFrame, renamed: pl.DataFrame, relations: pl.DataFrame
 ) -> dict[str, Any]:
@@ -337,7 +353,6 @@ def _counters(
         "across_splits": across,
         "ids_made_unique": renamed.height,
         "compared_exactly": len(found.compared.worse),
-        "refused_by_numbers": int(np.count_nonzero(found.related.kind == NUMBERS_DIFFER)),
         "relations": dict(relations.group_by("kind").len().sort("kind").iter_rows()),
         "buckets_over_cap": found.overflowing,
         "rounds": found.rounds,

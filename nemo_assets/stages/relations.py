@@ -10,7 +10,6 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nemo_assets.dedup.candidates import NUMBERS_DIFFER
 from nemo_assets.dedup.near import Found
 from nemo_assets.dedup.signing import Signed
 
@@ -24,7 +23,6 @@ RELATION_SCHEMA = pa.schema({
 })  # fmt: skip
 
 TEMPLATE_SIBLING = "template_sibling"  # equal but for numbers; value: rows of the group
-NUMBERS_DIFFERENT = "numbers_differ"  # similar, but with other numbers, where these must agree; value: estimate
 SAME_PROMPT = "prompt_similar"  # similar as a whole, but the assistant says something else; value: estimate
 CONTAINED = "contained"  # compared exactly and too different, but one holds most of the other; value: containment
 
@@ -36,7 +34,11 @@ def relations_of(ordered: pl.DataFrame, signed: Signed, found: Found) -> pl.Data
     `partition`.
     """
     stays = found.survivor < 0
-    pairs = [_siblings(ordered["row"].to_numpy(), signed, stays), _guarded(found, stays), _contained(found, stays)]
+    pairs = [
+        _siblings(ordered["row"].to_numpy(), signed, stays),
+        _similar_prompts(found, stays),
+        _contained(found, stays),
+    ]
     worse, better = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     return (
         ordered[worse]
@@ -75,10 +77,11 @@ def _siblings(rows: NDArray[np.int64], signed: Signed, stays: NDArray[np.bool_])
     return groups["rank"].to_numpy(), groups["first"].to_numpy(), kinds, groups["size"].to_numpy().astype(float)
 
 
-def _guarded(found: Found, stays: NDArray[np.bool_]) -> _Pairs:
+def _similar_prompts(found: Found, stays: NDArray[np.bool_]) -> _Pairs:
+    """Rows that are similar as a whole, while the assistant says something else."""
     related = found.related
     wanted = stays[related.worse] & stays[related.better]
-    kinds = [NUMBERS_DIFFERENT if kind == NUMBERS_DIFFER else SAME_PROMPT for kind in related.kind[wanted].tolist()]
+    kinds = [SAME_PROMPT] * int(np.count_nonzero(wanted))
     return related.worse[wanted], related.better[wanted], kinds, related.estimate[wanted].astype(float)
 
 

@@ -24,8 +24,8 @@ from nemo_assets.storage.parquet import PartWriter, read_batches, write_part
 
 # Not all of `dedup`: another rule for survivors must not sign ten million rows again.
 _MODULES = (
-    "answers", "compared", "contamination", "evaluation_ngrams", "minhash", "shingles", "signatures", "signing",
-    "tokens",
+    "answers", "compared", "contamination", "evaluation_ngrams", "minhash", "numerals", "shingles", "signatures",
+    "signing", "tokens",
 )  # fmt: skip
 SIGNATURES_CODE = package_digest(*(f"dedup/{module}" for module in _MODULES))
 

@@ -71,7 +71,9 @@ def measure(rows: int, cores: int) -> list[float]:
 def _signed(rows: int, seed: int) -> Signed:
     minhash, nothing = synthetic_signatures(rows, seed), np.zeros(rows, np.uint64)
     spoken = minhash.view(np.uint8)[:, ::4].copy()  # the low bytes
-    return Signed(minhash, spoken, np.zeros((rows, 2), np.uint64), nothing, nothing, np.zeros(rows, np.int64))
+    return Signed(
+        minhash, spoken, np.zeros((rows, 2), np.uint64), *[nothing] * 2, np.zeros(rows, np.int64), *[nothing] * 2
+    )
 
 
 def _search(signed: Signed, cores: int) -> tuple[float, int, int, int]:

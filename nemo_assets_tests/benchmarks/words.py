@@ -48,7 +48,7 @@ def split(data: Any, size: int, tokens: Any) -> int:
 
 @compiled
 def _sign(data: Any, offsets: Any, first: int, last: int, factors: Any, summands: Any, minhash: Any) -> None:
-    text, _, _, tokens, shingles = buffers(longest_of(offsets, first, last))
+    text, _, _, _, tokens, shingles = buffers(longest_of(offsets, first, last))
     room = np.empty(len(tokens) + 8, np.uint32)
     for row in range(first, last):
         size = copied(data, offsets[row], offsets[row + 1], text)

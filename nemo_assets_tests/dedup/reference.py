@@ -94,3 +94,9 @@ def jaccard(one: Shingles, other: Shingles) -> float:
     """Shared shingles as a share of all. Two empty sets are not similar: 0."""
     shared = len(one & other)
     return shared / (len(one) + len(other) - shared) if shared else 0.0
+
+
+def numerals(text: str) -> list[str]:
+    """Numbers in ASCII digits as they are written, with a minus sign that no term stands before; sorted."""
+    signed = re.sub(r"(?<![0-9A-Za-z)\]}])[-\u2212](?=[0-9])", "~", text)
+    return sorted(re.findall(r"~?[0-9]+(?:[.,/:][0-9]+)*", signed))

@@ -88,10 +88,11 @@ def test_buckets_are_those_a_dictionary_makes(
 
 def test_a_band_hash_has_32_bits_and_depends_on_every_slot_of_its_band_and_no_other() -> None:
     signature = np.random.default_rng(0).integers(0, 1 << 32, SLOTS, dtype=np.uint32)
-    value = int(band_hash(signature, 7, 7))
+    value = int(band_hash(signature, np.uint64(0), 7, 7))
     assert value < 1 << 32
+    assert value != int(band_hash(signature, np.uint64(1), 7, 7))
     for slot in range(SLOTS):
         changed = signature.copy()
         for bit in (0, 15, 16, 31):
             changed[slot] = signature[slot] ^ np.uint32(1 << bit)
-            assert (int(band_hash(changed, 7, 7)) == value) == (not 7 <= slot < 14)
+            assert (int(band_hash(changed, np.uint64(0), 7, 7)) == value) == (not 7 <= slot < 14)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from nemo_assets.dedup import candidates
 from nemo_assets.dedup.bands import ALONE, Buckets
 from nemo_assets.dedup.candidates import (
+    CANDIDATES_OF_ROW,
     DUPLICATE,
-    NUMBERS_DIFFER,
     PROMPT_SIMILAR,
     Limits,
     Rows,
@@ -46,6 +46,8 @@ def rows_of(differ: list[int], spoken_differ: list[int] | None = None, **known: 
         np.array(known.get("masked", range(count)), np.uint64),
         np.zeros(count, np.uint64),
         np.full(count, 100),
+        numbers[:, 1].copy(),
+        np.array(known.get("calls", [0] * count), np.uint64),
     )
     guarded = np.array(known.get("guarded", [True] * count))
     return Rows(signed, guarded, np.arange(count), np.array([known.get("twins", range(count))], np.int64))
@@ -61,7 +63,7 @@ def pairs_of(walked: Walked) -> list[tuple[int, int, int]]:
 
 
 def test_limits_are_slots() -> None:
-    assert Limits.around(0.8) == (88, 103, 112, 83, 103, 112)  # 0.68, 0.8, 0.87 of 128; of low bytes 0.64, 0.8, 0.87
+    assert Limits.around(0.8) == (88, 103, 112, 83, 112)  # 0.68, 0.8, 0.87 of 128; of low bytes 0.64, 0.87
     assert Limits.around(0.95)[2] == Limits.around(1.0)[2] == SLOTS
 
 
@@ -83,24 +85,31 @@ def test_what_is_spoken_must_be_near_too_and_covers_only_if_it_is() -> None:
     assert pairs_of(walk(other_solution, together(2), LIMITS)) == [(1, 0, PROMPT_SIMILAR)]
 
 
-def test_other_numbers_are_a_relation_where_one_row_is_guarded_and_siblings_are_left_to_others() -> None:
+def test_other_numbers_are_let_go_where_one_row_is_guarded_and_siblings_and_other_calls_everywhere() -> None:
     def kinds(**known: Any) -> list[int]:
         return [kind for *_, kind in pairs_of(walk(rows_of([0, 0], numbers=[1, 2], **known), together(2), LIMITS))]
 
-    assert kinds() == [NUMBERS_DIFFER]
-    assert kinds(guarded=[True, False]) == kinds(guarded=[False, True]) == [NUMBERS_DIFFER]
+    assert kinds() == kinds(guarded=[True, False]) == kinds(guarded=[False, True]) == []
     assert kinds(guarded=[False, False]) == [DUPLICATE]
-    assert kinds(masked=[5, 5]) == kinds(masked=[5, 5], guarded=[False, False]) == []
+    assert kinds(masked=[5, 5], guarded=[False, False]) == []
+    assert kinds(calls=[1, 2], guarded=[False, False]) == []
 
 
 def test_of_each_relation_a_row_has_one_pair_and_of_duplicates_all() -> None:
-    found = walk(rows_of([0, 20, 20, 20, 20], numbers=[1, 1, 2, 2, 3]), together(5), LIMITS)
+    found = walk(rows_of([0, 20, 20, 20], [0, 46, 20, 20]), together(4), LIMITS)
     assert pairs_of(found) == [
-        (1, 0, DUPLICATE),
-        (2, 0, NUMBERS_DIFFER),
-        (3, 0, NUMBERS_DIFFER), (3, 2, DUPLICATE),
-        (4, 0, NUMBERS_DIFFER),
+        (1, 0, PROMPT_SIMILAR),
+        (2, 0, DUPLICATE), (2, 1, PROMPT_SIMILAR),
+        (3, 0, DUPLICATE), (3, 1, PROMPT_SIMILAR), (3, 2, DUPLICATE),
     ]  # fmt: skip
+
+
+def test_of_a_row_with_many_candidates_the_most_similar_are_compared() -> None:
+    differ = [39 - place % 20 for place in range(60)]
+    found = walk(rows_of([*differ, 0]), together(61), LIMITS)
+    mine = [better for worse, better, _ in pairs_of(found) if worse == 60]
+    best = sorted(range(60), key=lambda place: (differ[place], place))[:CANDIDATES_OF_ROW]
+    assert mine == sorted(best)
 
 
 def test_only_rows_that_share_a_bucket_meet_and_they_meet_once() -> None:

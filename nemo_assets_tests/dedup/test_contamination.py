@@ -194,7 +194,7 @@ def _plain_hits(text: str, records: Sequence[str], near: float) -> list[tuple[in
             continue
         as_it_is = len(evidence.keys() & exact) / len(evidence)
         blind = sum(mask in masked for mask in evidence.values()) / len(evidence)
-        if as_it_is >= near:
+        if as_it_is == 1 or (as_it_is >= near and blind < 1):
             found.append((0 if as_it_is == 1 else 1, -as_it_is, number))
         elif blind >= near:
             found.append((2, -blind, number))

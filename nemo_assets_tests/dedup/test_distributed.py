@@ -117,8 +117,9 @@ def test_buckets_and_survivors_are_those_of_one_machine(cluster: str, texts: lis
     signed = read_signed(signatures)
     ranked = np.random.default_rng(0).permutation(len(texts))[: len(texts) * 9 // 10]  # not everybody takes part
     uids = pa.concat_arrays(pq.read_table(signatures, columns=["record_uid"])["record_uid"].chunks).take(ranked)
-    expected = buckets_of(signed.minhash, ranked, BANDING)
-    shared = buckets_distributed(signatures, uids, BANDING, cluster)
+    expected = buckets_of(signed.minhash, ranked, BANDING, 1, signed.must_agree(True))
+    must_agree = signed.must_agree(True)
+    shared = buckets_distributed(signatures, uids, must_agree[ranked], BANDING, cluster)
     assert np.array_equal(shared.of_rank, expected.of_rank)
     assert (shared.count, shared.largest) == (expected.count, expected.largest)
 
@@ -138,7 +139,7 @@ def test_buckets_and_survivors_are_those_of_one_machine(cluster: str, texts: lis
 @pytest.mark.slow
 def test_rows_that_resemble_nobody_have_no_bucket(cluster: str, signatures: list[Path]) -> None:
     alone = pq.read_table(signatures[0], columns=["record_uid"])["record_uid"].combine_chunks()[:1]
-    buckets = buckets_distributed(signatures, alone, BANDING, cluster)
+    buckets = buckets_distributed(signatures, alone, np.zeros(1, np.uint64), BANDING, cluster)
     assert (buckets.count, buckets.largest) == (0, 1)
     assert np.array_equal(buckets.of_rank, np.full((1, BANDING.bands), -1))
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from nemo_assets.dedup import signing
 from nemo_assets.dedup.compared import compared, texts_of
 from nemo_assets.dedup.minhash import minhash_of
+from nemo_assets.dedup.numerals import numerals_digest
 from nemo_assets.dedup.shingles import masked_digest, numbers_digest, sequence_digest, shingles_of
 from nemo_assets.dedup.signing import Signed, sign
-from nemo_assets.dedup.tokens import tokens_of
+from nemo_assets.dedup.tokens import PADDING, tokens_of
 from nemo_assets_tests.dedup.conversations import harmony
 
 rows = st.lists(harmony, max_size=8)
@@ -41,8 +42,10 @@ def test_a_row_is_signed_as_its_parts_are_alone(texts: list[bytes]) -> None:
         assert (found.minhash[row] == minhash_of(np.concatenate((said, listened)))).all()
         assert (found.spoken_minhash[row] == minhash_of(said) % 256).all()
         assert found.shingles[row] == len(said) + len(listened)
-        assert found.numbers[row, 0] == numbers_digest(tokens, len(tokens))
-        assert found.numbers[row, 1] == numbers_digest(other_tokens, len(other_tokens))
+        for place, (part, seen) in enumerate(((spoken, tokens), (heard, other_tokens))):
+            padded = np.frombuffer(part + b" " * PADDING, np.uint8)
+            with_numerals = (int(numbers_digest(seen, len(seen))) + int(numerals_digest(padded, len(part)))) % 2**64
+            assert found.numbers[row, place] == with_numerals
         assert found.prompt[row] == sequence_digest(asked, len(asked))
 
 

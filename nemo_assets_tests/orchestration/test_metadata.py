@@ -205,7 +205,6 @@ def test_a_search_for_duplicates_tells_how_it_was_made_and_what_it_found(searche
     assert shown["expected_recall"] == "at 0.8: 98.55 %, at 0.85: 99.90 %, at 0.9: 99.99 %"
     assert {line["relation"]: line["rows"] for line in shown["relations"]} == {
         "template_sibling": 1,
-        "numbers_differ": 0,
         "prompt_similar": 0,
         "contained": 0,
     }
