@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from nemo_assets.catalog import Split
 from nemo_assets.settings import Settings
+from nemo_assets.stages.duplicate_findings import findings_of
 from nemo_assets.stages.plan import AFTER_DUPLICATES, BEFORE_DUPLICATES, first_outdated, standing
 from nemo_assets.storage import Stage
 
@@ -83,6 +84,17 @@ class SplitSummary(NamedTuple):
 def summarize(splits: Sequence[Split], settings: Settings) -> list[SplitSummary]:
     """What is there now, split by split."""
     return [_summary(split, settings) for split in splits]
+
+
+def warnings(splits: Sequence[Split], settings: Settings) -> list[str]:
+    """What the checks of `duplicates` of these splits would fail for, a line each."""
+    found = (settings.store.find(Stage.DUPLICATES, scope) for scope in sorted({split.scope for split in splits}))
+    return [
+        f"{finding.sentence} {finding.advice}"
+        for duplicates in found
+        if duplicates is not None
+        for finding in findings_of(duplicates, settings.catalog.duplicate_policy)
+    ]
 
 
 def _summary(split: Split, settings: Settings) -> SplitSummary:

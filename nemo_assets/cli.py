@@ -392,7 +392,7 @@ def _run(settings: Settings, splits: list[Split], stages: Sequence[Stage]) -> No
 
 
 def _show_summary(settings: Settings, splits: list[Split]) -> None:
-    from nemo_assets.chain import SplitSummary, summarize
+    from nemo_assets.chain import SplitSummary, summarize, warnings
 
     def cells(s: SplitSummary) -> tuple[object, ...]:
         fates = (s.records, s.kept, _codes(s.rejected), _codes(s.removed))
@@ -405,6 +405,8 @@ def _show_summary(settings: Settings, splits: list[Split]) -> None:
         ("scored", 7), ("mean NLL", 8),
     )  # fmt: skip
     out.print(grouped_table(columns, groups, right=("records", "kept", "pools", "scored", "mean NLL")))
+    for line in warnings(splits, settings):
+        err.print(f"check failed: {line}", style="bold red", markup=False, soft_wrap=True)
 
 
 def _codes(counts: dict[str, int]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from nemo_assets.dedup.guards import Finding, Removals, full_buckets, high_removals, large_groups, removal_shares
+from nemo_assets.dedup.guards import Finding, removal_shares
 from nemo_assets.dedup.signatures import SIGNATURE_SCHEMA
 from nemo_assets.errors import UserError
 from nemo_assets.orchestration.external import SOURCE
@@ -20,6 +20,12 @@ from nemo_assets.orchestration.partitions import Partitions, Per
 from nemo_assets.orchestration.resources import SettingsResource
 from nemo_assets.orchestration.updates import look
 from nemo_assets.records.schema import LEDGER_SCHEMA
+from nemo_assets.stages.duplicate_findings import (
+    bucket_findings,
+    removal_findings,
+    removals_of,
+    survivor_findings,
+)
 from nemo_assets.stages.duplicates import REMOVED_SCHEMA, RENAMED_SCHEMA
 from nemo_assets.stages.pools import correctness_origin
 from nemo_assets.stages.published import missing_at_destination
@@ -96,12 +102,10 @@ def ids_are_unique(context: dg.AssetCheckExecutionContext, settings: SettingsRes
 def removals_are_plausible(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
     """Of no source a larger share was removed than its ceiling in `policies/duplicates.yaml`."""
     here = settings.load()
-    policy = here.catalog.duplicate_policy
     manifest = here.store.current(Stage.DUPLICATES, context.partition_key)
-    splits = [Removals(key, split["rows"], split["removed"]) for key, split in manifest.details["splits"].items()]
-    findings = high_removals(splits, policy.removal_ceiling, policy.removal_ceilings)
     (page,) = here.store.paths(manifest, PRECISION)
-    shares = {source: round(share, 4) for source, share in removal_shares(splits).items()}
+    shares = {source: round(share, 4) for source, share in removal_shares(removals_of(manifest)).items()}
+    findings = removal_findings(manifest, here.catalog.duplicate_policy)
     return _told(findings, {**shares, "precision_report": dg.MetadataValue.path(page)})
 
 
@@ -111,10 +115,10 @@ def no_survivor_stands_for_too_many(
 ) -> dg.AssetCheckResult:
     """No row stands for more removed ones than `survivor_ceiling`: a template taken for a duplicate would."""
     here = settings.load()
-    group = here.store.current(Stage.DUPLICATES, context.partition_key).details["largest_group"]
-    ceiling = here.catalog.duplicate_policy.survivor_ceiling
-    findings = large_groups(group["survivor"], group["rows"], ceiling)
-    return _told(findings, {"rows": group["rows"], "survivor": group["survivor"] or "nobody", "ceiling": ceiling})
+    manifest, policy = here.store.current(Stage.DUPLICATES, context.partition_key), here.catalog.duplicate_policy
+    group = manifest.details["largest_group"]
+    metadata = {"rows": group["rows"], "survivor": group["survivor"] or "nobody", "ceiling": policy.survivor_ceiling}
+    return _told(survivor_findings(manifest, policy), metadata)
 
 
 @chain_check(Stage.DUPLICATES, per="scope")
@@ -124,7 +128,7 @@ def no_bucket_is_over_its_cap(
     """No bucket had so many rows that some were not compared."""
     manifest = settings.load().store.current(Stage.DUPLICATES, context.partition_key)
     overflowing, cap = manifest.counters["buckets_over_cap"], manifest.details["search"]["bucket_cap"]
-    return _told(full_buckets(context.partition_key, overflowing, cap), {"buckets": overflowing, "cap": cap})
+    return _told(bucket_findings(manifest), {"buckets": overflowing, "cap": cap})
 
 
 def _told(findings: Iterable[Finding], metadata: dict[str, Any]) -> dg.AssetCheckResult:
