@@ -23,9 +23,10 @@ def build_defs(
 
     Only the catalog and the opt-ins are read here; all other settings are read when a run starts.
     """
-    partitions = Partitions.of(Settings.from_environment().catalog if catalog is None else catalog)
+    catalog = Settings.from_environment().catalog if catalog is None else catalog
+    partitions, opt_in = Partitions.of(catalog), opt_in or OptIn.from_environment()
     return dg.Definitions(
-        assets=[*external_assets(partitions), *chain_assets(partitions, opt_in or OptIn.from_environment())],
+        assets=[*external_assets(partitions), *chain_assets(partitions, opt_in, catalog)],
         asset_checks=chain_checks(partitions),
         jobs=[source_updates_once],
         schedules=[source_updates_daily],

@@ -191,6 +191,7 @@ CHAIN: tuple[ChainAsset, ...] = (
 COVERS: dict[str, Per] = {SOURCE: "split", RECIPE: "split", **{asset.name: asset.per for asset in CHAIN}}
 
 
-def chain_assets(partitions: Partitions, opt_in: OptIn) -> list[dg.AssetsDefinition]:
-    """All assets of the chain for these partitions."""
-    return [asset.build(partitions, COVERS, opt_in) for asset in CHAIN]
+def chain_assets(partitions: Partitions, opt_in: OptIn, catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """All assets of the chain for these partitions. Rows are searched for evaluation sets only if there are any."""
+    unused = () if catalog.evaluation_sets else (evaluation_sets.name,)
+    return [asset.build(partitions, COVERS, opt_in, unused) for asset in CHAIN]

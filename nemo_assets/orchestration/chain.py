@@ -7,7 +7,7 @@ which assets there are (`assets`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,10 +48,18 @@ class ChainAsset:
     def name(self) -> str:
         return self.body.__name__
 
-    def build(self, partitions: Partitions, covers: Mapping[str, Per], opt_in: OptIn) -> dg.AssetsDefinition:
-        """The asset; `covers` says of every asset what one of its materializations covers."""
+    def build(
+        self, partitions: Partitions, covers: Mapping[str, Per], opt_in: OptIn, unused: Collection[str] = ()
+    ) -> dg.AssetsDefinition:
+        """The asset; `covers` says of every asset what one of its materializations covers, `unused` are assets that
+        nothing is made from: the UI would warn that they are missing.
+        """
         automated = self.opt_in is None or getattr(opt_in, self.opt_in)
-        deps = [dg.AssetDep(name, partition_mapping=partitions.mapping(covers[name], self.per)) for name in self.deps]
+        deps = [
+            dg.AssetDep(name, partition_mapping=partitions.mapping(covers[name], self.per))
+            for name in self.deps
+            if name not in unused
+        ]
         if self.origins is not None:
             deps.append(dg.AssetDep(self.origins, partition_mapping=partitions.origins))
         return dg.asset(

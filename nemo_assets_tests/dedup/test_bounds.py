@@ -90,8 +90,8 @@ def run(path: str) -> None:
         guarded, size = before_no_mans_land(data), len(data)
         tokens = np.empty(size, np.uint64)
         assert (tokens[: tokenize(guarded, size, CLASSES, tokens)] == tokens_of(data)).all()
-        spoken, heard = np.empty(size + ROOM, np.uint8), np.empty(size + ROOM, np.uint8)
-        said, *_ = separate(guarded, size, spoken, heard)
+        spoken, heard, calls = (np.empty(size + ROOM, np.uint8) for _ in range(3))
+        said, *_ = separate(guarded, size, spoken, heard, calls)
         assert spoken[:said].tobytes() == compared(data).spoken
     candidates._PAIRS_AT_ONCE = 1  # of the buffer for pairs only what one row may need is left
     for cap in (1, 256):
