@@ -1,15 +1,22 @@
-"""How functions over bytes are compiled here: to machine code when first called, and kept for the next process."""
+"""How functions over bytes are compiled here: to machine code when first called, and kept for the next process.
+
+`word_at` and `lowest_bit` give such functions an instruction of the machine that numpy does not have.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba as nb
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -19,24 +26,75 @@ _WITH_COMPILED_CODE = ("dedup", "records")
 
 def compiled(function: Function) -> Function:
     """The same function as machine code. Arrays are not checked for bounds: the function must stay within them."""
-    return cast(Function, nb.njit(nogil=True, cache=True, boundscheck=False)(function))
+    is_kept = bool(_numba.CACHE_DIR)
+    return cast(Function, nb.njit(nogil=True, cache=is_kept, boundscheck=False)(function))
 
 
-def _cache_directory() -> Path:
-    """Where machine code is kept, one directory for each state of the sources.
+def _load_word(_typing: Any, _address: Any) -> Any:
+    """The eight bytes at any address as one word; an array can only be read as words from a multiple of eight on."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        word = builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
+        word.align = 1
+        return word
+
+    return types.uint64(types.uint64), generate
+
+
+def _find_lowest_bit(_typing: Any, _word: Any) -> Any:
+    """The number of the lowest bit that is set in a word, which is not 0."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), generate
+
+
+word_at: Any = intrinsic(_load_word)
+lowest_bit: Any = intrinsic(_find_lowest_bit)
+
+
+def _cache_directory() -> str:
+    """Where machine code is kept; empty if no directory can be written, which a warning tells.
+
+    Nobody else may write there: numba keeps pickles, and reading one back can run anything.
+    """
+    places = list(_places(_state_of_sources()))
+    for place in places:
+        with contextlib.suppress(OSError):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.access(place, os.W_OK | os.X_OK):
+                return str(place)
+    tried = " nor ".join(str(place.parent) for place in places)
+    warnings.warn(
+        f"Every process compiles its functions anew: no machine code can be kept in {tried}. "
+        "Set NUMBA_CACHE_DIR to a directory that only you can write.",
+        stacklevel=2,
+    )
+    return ""
+
+
+def _places(state: str) -> Iterator[Path]:
+    """Beside the sources, else in the user's cache."""
+    yield _PACKAGE / "__pycache__" / f"nemo_assets-compiled-{os.getuid()}-{state}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        yield (cache if cache.is_absolute() else Path("~/.cache").expanduser()) / "nemo_assets" / f"compiled-{state}"
+
+
+def _state_of_sources() -> str:
+    """One name for each state of the sources.
 
     numba looks at the file of a function alone: it would keep using code into which a function of another file was
     compiled before that was changed.
     """
     sources = sorted(path for name in _WITH_COMPILED_CODE for path in (_PACKAGE / name).rglob("*.py"))
     state = hashlib.blake2b(digest_size=8)
-    for path in sources:
+    for path in (Path(__file__), *sources):
         state.update(path.name.encode() + path.read_bytes())
-    beside = _PACKAGE / "__pycache__"
-    home = beside if os.access(beside if beside.is_dir() else _PACKAGE, os.W_OK) else Path(tempfile.gettempdir())
-    return home / f"nemo_assets-compiled-{os.getuid()}-{state.hexdigest()}"
+    return state.hexdigest()
 
 
 _numba: Any = nb.config
 if not _numba.CACHE_DIR:  # else NUMBA_CACHE_DIR is the user's own choice
-    _numba.CACHE_DIR = str(_cache_directory())
+    _numba.CACHE_DIR = _cache_directory()

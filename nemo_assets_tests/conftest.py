@@ -18,6 +18,7 @@ import pytest
 from nemo_assets.sample import HUB
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Stage
+from nemo_assets_tests.requirements import absent
 from nemo_assets_tests.stages.making import make_chain
 
 __all__ = ["hub_server"]
@@ -73,11 +74,14 @@ def own_sample(sample: Settings, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
+    """A disk of one megabyte. Where none can be mounted the test skips, or fails if NEMO_REQUIRE_SMALL_DISK=1."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs root and the right to mount")
+        absent(
+            "Mounting a small disk needs root and the right to mount: docker run --cap-add SYS_ADMIN",
+            required_by="NEMO_REQUIRE_SMALL_DISK",
+        )
     yield place
     subprocess.run(["umount", str(place)], check=True)

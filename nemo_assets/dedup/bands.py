@@ -43,11 +43,13 @@ class Buckets:
     """Which rows share a band. `of_rank` (n, bands): number of the bucket, ALONE where nobody else is in it.
 
     Buckets of all bands are numbered together, `count` is how many there are; `largest` is the size of the largest.
+    The rows of those among the first `relieved` that are over the cap share others as well, which tell them apart.
     """
 
     of_rank: NDArray[np.int32]
     count: int
     largest: int
+    relieved: int = 0
 
 
 @lru_cache
@@ -78,7 +80,7 @@ def _nodes(begin: float, end: float) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 
 def buckets_of(
-    minhash: NDArray[np.uint32],
+    minhash: NDArray[np.uint32] | NDArray[np.uint8],
     ranked: NDArray[np.int64],
     banding: Banding,
     threads: int = 1,
@@ -109,13 +111,14 @@ def buckets_of(
     return Buckets(of_rank, sum(counts), max(largest for _, largest in found))
 
 
-def joined(first: Buckets, second: Buckets, ranks: NDArray[np.int64]) -> Buckets:
-    """The buckets of `first` and those of `second`, whose rows are the `ranks` of the first."""
+def joined(first: Buckets, second: Buckets, ranks: NDArray[np.int64], relieved: bool = False) -> Buckets:
+    """The buckets of `first` and those of `second`, whose rows are the `ranks` of the first; whether it relieves it."""
     of_rank = np.full((len(first.of_rank), first.of_rank.shape[1] + second.of_rank.shape[1]), ALONE, np.int32)
     of_rank[:, : first.of_rank.shape[1]] = first.of_rank
     shared = second.of_rank != ALONE
     of_rank[ranks, first.of_rank.shape[1] :] = np.where(shared, second.of_rank + np.int32(first.count), ALONE)
-    return Buckets(of_rank, first.count + second.count, max(first.largest, second.largest))
+    largest, first_relieved = max(first.largest, second.largest), first.count if relieved else 0
+    return Buckets(of_rank, first.count + second.count, largest, first_relieved)
 
 
 @compiled

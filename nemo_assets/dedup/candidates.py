@@ -4,7 +4,7 @@ Rows are looked at best first. Each is compared with the rows listed in its buck
 removed is not listed itself, so a flood of a million copies costs a million comparisons and not their square.
 
 Belongs here: the walk over the buckets, guards, and the estimate. Does not: exact similarity (`verification`), who is
-removed (`survivors`).
+removed (`near`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nemo_assets.dedup.signing import Signed
 _PAIRS_AT_ONCE = 1 << 20  # before they are copied out of the buffer
 
 CANDIDATES_OF_ROW = 32
-"""Pairs of one row that are compared exactly: those that look most similar."""
+"""Pairs of one row that are compared exactly: those that look most similar. Rows with more are counted and shown."""
 
 BUCKET_CAP = 1000
 """Rows of a bucket that later ones are compared with: the best ones. More are counted and shown."""
@@ -54,7 +54,7 @@ class Rows(NamedTuple):
 
 class Pairs(NamedTuple):
     """Pairs by rank: `worse` might be removed for `better`; `kind` is one of the above, `estimate` the share of equal
-    slots. Of each row all pairs that may be duplicates, and of each relation one.
+    slots. Of each row the pairs that are most likely to be duplicates, and of each relation one.
     """
 
     worse: NDArray[np.int64]
@@ -95,11 +95,13 @@ def _byte_slots(similarity: float) -> int:
 
 class Walked(NamedTuple):
     """`pairs`, the best rows first; `covered` (n,), by rank: rows that were not listed, because they are all but
-    certain to be removed; `overflowing`, the buckets that had more rows to list than the cap.
+    certain to be removed; `cut` (n,), those that had more candidates than are compared; `overflowing`, the buckets that
+    had more rows to list than the cap, without those that are relieved.
     """
 
     pairs: Pairs
     covered: NDArray[np.bool_]
+    cut: NDArray[np.bool_]
     overflowing: int
 
 
@@ -130,7 +132,7 @@ def _walk_from_best(
     signed = rows.signed
     starts = _listing_starts(buckets, cap)
     listed, filled = np.empty(int(starts[-1]), np.int32), np.zeros(buckets.count, np.int32)
-    seen, covered = np.full(n, -1, np.int32), np.zeros(n, np.bool_)
+    seen, covered, cut = np.full(n, -1, np.int32), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     room = _PAIRS_AT_ONCE + bands * cap + 2  # so many pairs can one row add
     found = Pairs(
         np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8), np.empty(room, np.float32)
@@ -139,11 +141,11 @@ def _walk_from_best(
     while rank < n:
         rank, size = _walk(
             rank, _PAIRS_AT_ONCE, buckets.of_rank, visited, listable, may_cover, starts, listed, filled, seen,
-            rows.ranked, rows.twins, signed, rows.guarded, np.array(limits), covered, *found,
+            rows.ranked, rows.twins, signed, rows.guarded, np.array(limits), covered, cut, *found,
         )  # fmt: skip
         pieces.append(_first(found, size))
     pairs = Pairs(*map(np.concatenate, zip(*pieces, strict=True)))
-    return Walked(pairs, covered, int(np.count_nonzero(filled < 0)))
+    return Walked(pairs, covered, cut, int(np.count_nonzero(filled[buckets.relieved :] < 0)))
 
 
 def _first(pairs: Pairs, count: int) -> Pairs:
@@ -184,8 +186,8 @@ def _neighbours(of_rank: Any, kept: Any, touched: Any, visited: Any) -> None:
 @compiled
 def _walk(
     rank: int, room: int, of_rank: Any, visited: Any, listable: Any, may_cover: bool, starts: Any, listed: Any,
-    filled: Any, seen: Any, ranked: Any, twins: Any, signed: Any, guarded: Any, limits: Any, covered: Any, worse: Any,
-    better: Any, kinds: Any, estimates: Any,
+    filled: Any, seen: Any, ranked: Any, twins: Any, signed: Any, guarded: Any, limits: Any, covered: Any, cut: Any,
+    worse: Any, better: Any, kinds: Any, estimates: Any,
 ) -> Any:  # fmt: skip
     """Go on at `rank` until all is done or `room` pairs are found; the next rank, and how many pairs there are."""
     size = 0
@@ -218,7 +220,8 @@ def _walk(
                     related |= 1 << kind
                 worse[size], better[size], kinds[size], estimates[size] = rank, better_rank, kind, equal / SLOTS
                 size += 1
-        size = _most_similar(first, size, better, kinds, estimates)
+        found, size = size, _most_similar(first, size, better, kinds, estimates)
+        cut[rank] = size < found
         if may_cover and (is_covered or _has_better_twin(twins, rank)):
             covered[rank] = True
         elif listable[rank]:
@@ -248,7 +251,7 @@ def _kind(row: int, other: int, equal: int, spoken: int, signed: Any, guarded: A
     """What a pair that is similar enough in everything compared may be."""
     numbers = signed.numbers
     numbers_differ = numbers[row, 0] != numbers[other, 0] or numbers[row, 1] != numbers[other, 1]
-    if signed.masked[row] == signed.masked[other] and signed.number_order[row] != signed.number_order[other]:
+    if signed.masked[row] == signed.masked[other] and signed.sequence[row] != signed.sequence[other]:
         return _NOTHING  # template siblings, which are found without comparing pairs
     if signed.calls[row] != signed.calls[other]:
         return _NOTHING  # another call is another example, however long the conversation around it is
@@ -259,16 +262,19 @@ def _kind(row: int, other: int, equal: int, spoken: int, signed: Any, guarded: A
 
 @compiled
 def _most_similar(first: int, size: int, better: Any, kinds: Any, estimates: Any) -> int:
-    """Of the pairs [first, size) of one row keep the CANDIDATES_OF_ROW most similar, in order; where they end."""
+    """Of the pairs [first, size) of one row keep relations and the CANDIDATES_OF_ROW most similar; where they end."""
     if size - first <= CANDIDATES_OF_ROW:
         return size
-    least = np.sort(estimates[first:size])[size - first - CANDIDATES_OF_ROW]
-    ties = CANDIDATES_OF_ROW - np.count_nonzero(estimates[first:size] > least)
+    candidates = np.sort(estimates[first:size][kinds[first:size] == DUPLICATE])
+    if len(candidates) <= CANDIDATES_OF_ROW:
+        return size
+    least = candidates[len(candidates) - CANDIDATES_OF_ROW]
+    ties = CANDIDATES_OF_ROW - np.count_nonzero(candidates > least)
     kept = first
     for place in range(first, size):
-        is_tie = estimates[place] == least
-        if estimates[place] > least or (is_tie and ties > 0):
-            ties -= is_tie
+        is_relation, is_tie = kinds[place] != DUPLICATE, estimates[place] == least
+        if is_relation or estimates[place] > least or (is_tie and ties > 0):
+            ties -= is_tie and not is_relation
             better[kept], kinds[kept], estimates[kept] = better[place], kinds[place], estimates[place]
             kept += 1
     return kept

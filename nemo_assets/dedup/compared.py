@@ -20,8 +20,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from nemo_assets.compiled import compiled
-from nemo_assets.dedup.tokens import PADDING, U64, lowest_bit, word_at
+from nemo_assets.compiled import compiled, lowest_bit, word_at
+from nemo_assets.dedup.tokens import PADDING, U64
 
 ROOM = 3 * PADDING
 """Bytes that a buffer for `separate` is longer than the text."""

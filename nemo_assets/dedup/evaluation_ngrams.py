@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nemo_assets.catalog import Catalog
+from nemo_assets.catalog import EvaluationSet
 from nemo_assets.compiled import compiled
 from nemo_assets.dedup.compared import Texts, texts_of
 from nemo_assets.dedup.shingles import SHINGLE_TOKENS, shingle
@@ -83,13 +83,13 @@ class ContaminationIndex:
     not_searchable: Mapping[str, int]
 
 
-def index_of(table: pa.Table, catalog: Catalog) -> ContaminationIndex:
+def index_of(table: pa.Table, declared: Mapping[str, EvaluationSet]) -> ContaminationIndex:
     """The index over the texts of evaluation sets: columns evaluation_set, evaluation_id, column, text.
 
     Raises:
         UserError: the table holds other sets than the catalog declares.
     """
-    names, declared = tuple(catalog.evaluation_sets), catalog.evaluation_sets
+    names = tuple(declared)
     sets = table["evaluation_set"].to_pylist()
     if set(sets) != set(names):
         raise UserError(

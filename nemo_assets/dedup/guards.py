@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from nemo_assets.dedup.candidates import CANDIDATES_OF_ROW
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -72,3 +74,14 @@ def full_buckets(scope: str, overflowing: int, cap: int) -> Iterator[Finding]:
         )
         advice = "Raise bucket_cap in policies/duplicates.yaml to compare with more."
         yield Finding(scope, overflowing, 0, sentence, advice)
+
+
+def unsure_rows(scope: str, unsure: int) -> Iterator[Finding]:
+    """Rows that stay although they have more candidates than were compared exactly."""
+    if unsure:
+        sentence = (
+            f"{scope}: {unsure:,} rows stay that look similar to more than {CANDIDATES_OF_ROW} others, of which only "
+            "the most similar were compared exactly."
+        )
+        advice = "Look at some of them: rows made from one template whose wording was varied look like this."
+        yield Finding(scope, unsure, 0, sentence, advice)

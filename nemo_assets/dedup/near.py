@@ -49,7 +49,8 @@ class Found(NamedTuple):
 
     `survivor` (n,): the rank that a removed row is removed for, -1 where it stays; `rule` (n,): the kind of twin that
     the survivor is, SIMILAR where it is none; `pair` (n,): then the place in `compared` of the two. `related` are pairs
-    that a guard held back. `overflowing` buckets had more rows to compare than the cap; `rounds`: walks over them.
+    that a guard held back. `overflowing` buckets had more rows to compare than the cap; `unsure` rows stay though they
+    have candidates that were not compared; `rounds`: walks over the buckets.
     """
 
     survivor: NDArray[np.int64]
@@ -58,6 +59,7 @@ class Found(NamedTuple):
     compared: Compared
     related: Pairs
     overflowing: int
+    unsure: int
     rounds: int
 
 
@@ -68,18 +70,20 @@ SIMILAR = -1
 def near_duplicates(rows: Rows, buckets: Buckets, threshold: float, measure: Measure, cap: int = BUCKET_CAP) -> Found:
     """Decide which of `rows` stay. `buckets` are those of `rows.ranked`, `threshold` is a Jaccard similarity."""
     limits = Limits.around(threshold)
-    pairs, covered, overflowing = walk(rows, buckets, limits, cap)
+    pairs, covered, cut, overflowing = walk(rows, buckets, limits, cap)
     compared, rounds = _compared(pairs, rows, threshold, measure), 1
     chosen = _choose(rows.twins, compared)
     # A covered row that stays after all has not been compared with the rows behind it yet.
     while (staying := covered & (chosen[0] < 0)).any():
         again = walk_again(rows, buckets, limits, staying, cap)
-        covered &= ~staying
+        covered, cut = covered & ~staying, cut | again.cut
         compared = _merged(compared, _compared(again.pairs, rows, threshold, measure))
         chosen = _choose(rows.twins, compared)
         overflowing, rounds = max(overflowing, again.overflowing), rounds + 1
     is_relation = pairs.kind != DUPLICATE
-    return Found(*chosen, compared, Pairs(*(column[is_relation] for column in pairs)), overflowing, rounds)
+    related = Pairs(*(column[is_relation] for column in pairs))
+    unsure = int(np.count_nonzero(cut & (chosen[0] < 0)))
+    return Found(*chosen, compared, related, overflowing, unsure, rounds)
 
 
 def _compared(pairs: Pairs, rows: Rows, threshold: float, measure: Measure) -> Compared:

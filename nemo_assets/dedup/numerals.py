@@ -12,10 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
-from nemo_assets.compiled import compiled
+from nemo_assets.compiled import compiled, lowest_bit
 from nemo_assets.dedup.shingles import mixed
-from nemo_assets.dedup.tokens import U64, lowest_bit, masks_at
+from nemo_assets.dedup.tokens import U64
 
 _MIX = U64(0x9E3779B97F4A7C15)
 
@@ -32,21 +35,57 @@ _JOINERS = _marked(".,/:")  # between digits, without a blank
 _TERM_ENDS = _marked("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ)]}")
 
 
+def _marks_before_digits(_typing: Any, _address: Any) -> Any:
+    """A bit for each of the 64 bytes at an address: a joiner or the end of a minus sign, and a digit behind it."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        byte, block = ir.IntType(8), ir.VectorType(ir.IntType(8), 64)
+
+        def among(address: Any, *ranges: tuple[int, int]) -> Any:
+            data = builder.load(builder.inttoptr(address, block.as_pointer()))
+            data.align = 1
+            found = ir.Constant(ir.VectorType(ir.IntType(1), 64), [0] * 64)
+            for first, count in ranges:
+                begin, width = (ir.Constant(block, [ir.Constant(byte, value)] * 64) for value in (first, count))
+                found = builder.or_(found, builder.icmp_unsigned("<", builder.sub(data, begin), width))
+            return found
+
+        marks = among(arguments[0], (0x2C, 4), (0x3A, 1), (0x92, 1))  # , - . / : and the last byte of U+2212
+        digits = among(builder.add(arguments[0], ir.Constant(ir.IntType(64), 1)), (0x30, 10))
+        return builder.bitcast(builder.and_(marks, digits), ir.IntType(64))
+
+    return types.uint64(types.uint64), generate
+
+
+_marks_before_digits_at: Any = intrinsic(_marks_before_digits)
+
+
 @compiled
 def numerals_digest(data: Any, size: int) -> Any:
-    """Equal for equal multisets of numerals in the first `size` bytes of `data`, which has spaces behind them."""
-    base, digit_before, behind = U64(data.ctypes.data), U64(0), 0
+    """Of the first `size` bytes of `data`, which has spaces behind them, a digest of those with a sign or joiner.
+
+    With `numbers_digest`, of all runs of digits, it is equal for equal multisets of numerals: the runs that make these
+    numerals taken away, the others are numerals by themselves.
+    """
+    base, behind = U64(data.ctypes.data), 0
     total = U64(0)
     for block in range(0, size, 64):
-        digits = masks_at(base + U64(block))[1]
-        starts = digits & ~((digits << U64(1)) | digit_before)
-        digit_before = digits >> U64(63)
-        while starts:
-            begin = block + lowest_bit(starts)
-            starts &= starts - U64(1)
-            if begin >= behind:  # else it is a later part of the numeral before
+        marks = _marks_before_digits_at(base + U64(block))
+        while marks:
+            place = block + lowest_bit(marks)
+            marks &= marks - U64(1)
+            if place < behind:  # within the numeral before
+                continue
+            begin, sign = place + 1, U64(0)
+            if _JOINERS[data[place]]:
+                begin = place
+                while begin > 0 and _DIGITS[data[begin - 1]]:
+                    begin -= 1
+            elif _is_negative(data, begin):
+                sign = _MIX
+            if begin < place or sign:
                 value, behind = _numeral(data, begin)
-                total += mixed(value ^ (_MIX if _is_negative(data, begin) else U64(0)))
+                total += mixed(value ^ sign)
     return total
 
 

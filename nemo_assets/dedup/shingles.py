@@ -74,18 +74,6 @@ def numbers_digest(tokens: Any, count: int) -> Any:
 
 
 @compiled
-def number_order_digest(tokens: Any, count: int) -> Any:
-    """Equal for equal sequences of numbers, whatever stands between them."""
-    total, number = U64(0), U64(0)
-    for place in range(count):
-        token = tokens[place]
-        if token & NUMBER:
-            number += _STEP
-            total += mixed(token + number)
-    return total
-
-
-@compiled
 def masked_digest(tokens: Any, count: int) -> Any:
     """Equal for texts that are equal token by token once every number is replaced by the same one."""
     total = U64(count)

@@ -21,7 +21,6 @@ from nemo_assets.dedup.numerals import numerals_digest
 from nemo_assets.dedup.shingles import (
     masked_digest,
     mixed,
-    number_order_digest,
     numbers_digest,
     sequence_digest,
     shingle,
@@ -36,8 +35,8 @@ class Signed(NamedTuple):
     """Of n rows: `minhash` (n, SLOTS) of all that is compared, `spoken_minhash` (n, SLOTS) the low byte of the same of
     what is spoken alone; `numbers` (n, 2), of what is spoken and heard, equal for equal multisets of numbers; `masked`
     (n,), equal where all is equal but the numbers; `prompt` (n,), equal for equal prompts up to case and white space;
-    `shingles` (n,), how many there are, repeated ones included; `number_order` (n,), equal for equal sequences of
-    numbers; `calls` (n,), equal for equal calls of tools up to case and white space.
+    `shingles` (n,), how many there are, repeated ones included; `sequence` (n,), equal where all is equal up to case
+    and white space; `calls` (n,), equal for equal calls of tools up to case and white space.
     """
 
     minhash: NDArray[np.uint32]
@@ -46,7 +45,7 @@ class Signed(NamedTuple):
     masked: NDArray[np.uint64]
     prompt: NDArray[np.uint64]
     shingles: NDArray[np.int64]
-    number_order: NDArray[np.uint64]
+    sequence: NDArray[np.uint64]
     calls: NDArray[np.uint64]
 
     @classmethod
@@ -96,7 +95,7 @@ def in_threads(work: Callable[[int, int], None], texts: Texts, threads: int) -> 
 def _sign(
     data: Any, offsets: Any, first: int, last: int, classes: Any, factors: Any, summands: Any, minhash: Any,
     spoken_minhash: Any, numbers: Any, masked: Any, prompts: Any, shingle_counts: Any,
-    number_order: Any, calls_made: Any,
+    sequences: Any, calls_made: Any,
 ) -> None:  # fmt: skip
     text, spoken, heard, calls, tokens, shingles = buffers(longest_of(offsets, first, last))
     room = np.empty(len(tokens) + 8, np.uint32)
@@ -113,7 +112,7 @@ def _sign(
         for slot in range(SLOTS):
             spoken_minhash[row, slot] = np.uint8(signature[slot] & U32(0xFF))
         numbers[row, 0] = numbers_digest(tokens, count) + numerals_digest(spoken, said)
-        order = mixed(number_order_digest(tokens, count))
+        sequence = mixed(sequence_digest(tokens, count))
         mask = mixed(masked_digest(tokens, count))
 
         count = tokenize(heard, prompt, classes, tokens)
@@ -125,7 +124,7 @@ def _sign(
         shingle_counts[row] += found
         rest_begin = prompt + PADDING
         numbers[row, 1] = numbers_digest(tokens, count) + numerals_digest(heard, rest_begin + rest)
-        number_order[row] = order + number_order_digest(tokens, count)
+        sequences[row] = sequence + sequence_digest(tokens, count)
         masked[row] = mask + masked_digest(tokens, count)
 
 

@@ -20,7 +20,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from nemo_assets.compiled import compiled
+from nemo_assets.compiled import compiled, lowest_bit, word_at
 
 PADDING = 128  # bytes of space that must follow a text: blocks of 64 and words of 8 are read past its end
 
@@ -68,17 +68,6 @@ def _classes() -> NDArray[np.uint8]:
 CLASSES = _classes()
 
 
-def _load_word(_typing: Any, _address: Any) -> Any:
-    """The eight bytes at any address as one word."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        word = builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
-        word.align = 1
-        return word
-
-    return types.uint64(types.uint64), generate
-
-
 def _class_masks(_typing: Any, _address: Any) -> Any:
     """(letters, digits, spaces, not ASCII, lead bytes, backslashes) of the 64 bytes at an address, a bit a byte."""
 
@@ -108,18 +97,7 @@ def _class_masks(_typing: Any, _address: Any) -> Any:
     return tuple_of(types.uint64, 6)(types.uint64), generate
 
 
-def _count_trailing_zeros(_typing: Any, _word: Any) -> Any:
-    """The place of the lowest bit that is set."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), generate
-
-
-word_at: Any = intrinsic(_load_word)
 masks_at: Any = intrinsic(_class_masks)
-lowest_bit: Any = intrinsic(_count_trailing_zeros)
 
 
 def tokens_of(text: bytes) -> NDArray[np.uint64]:

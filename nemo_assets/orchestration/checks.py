@@ -21,7 +21,7 @@ from nemo_assets.orchestration.resources import SettingsResource
 from nemo_assets.orchestration.updates import look
 from nemo_assets.records.schema import LEDGER_SCHEMA
 from nemo_assets.stages.duplicate_findings import (
-    bucket_findings,
+    candidate_findings,
     removal_findings,
     removals_of,
     survivor_findings,
@@ -122,13 +122,14 @@ def no_survivor_stands_for_too_many(
 
 
 @chain_check(Stage.DUPLICATES, per="scope")
-def no_bucket_is_over_its_cap(
+def all_candidates_were_compared(
     context: dg.AssetCheckExecutionContext, settings: SettingsResource
 ) -> dg.AssetCheckResult:
-    """No bucket had so many rows that some were not compared."""
+    """No bucket had so many rows, and no row that stays so many candidates, that some were not compared."""
     manifest = settings.load().store.current(Stage.DUPLICATES, context.partition_key)
     overflowing, cap = manifest.counters["buckets_over_cap"], manifest.details["search"]["bucket_cap"]
-    return _told(bucket_findings(manifest), {"buckets": overflowing, "cap": cap})
+    metadata = {"buckets": overflowing, "cap": cap, "rows_unsure": manifest.counters["rows_unsure"]}
+    return _told(candidate_findings(manifest), metadata)
 
 
 def _told(findings: Iterable[Finding], metadata: dict[str, Any]) -> dg.AssetCheckResult:
@@ -213,7 +214,7 @@ def _warning(description: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
 
 CHECKS = (
     splits_match_the_source, records_are_conserved, ids_are_unique, removals_are_plausible,
-    no_survivor_stands_for_too_many, no_bucket_is_over_its_cap, correctness_is_joined, release_is_at_destination,
+    no_survivor_stands_for_too_many, all_candidates_were_compared, correctness_is_joined, release_is_at_destination,
     rows_are_scored,
 )  # fmt: skip
 

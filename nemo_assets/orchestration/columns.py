@@ -29,7 +29,7 @@ _OWN = {
     "shingles": "Shingles of five tokens in what is compared, repeated ones included",
     "prompt": "Digest of what is heard before the assistant first speaks, up to case and white space",
     "masked": "Digest of what is compared with every number replaced by the same one",
-    "number_order": "Digest of the sequence of numbers in what is compared",
+    "sequence": "Digest of what is compared, but for case and white space",
     "calls": "Digest of the calls of tools, up to case and white space",
     "numbers": "Digests of the multisets of numbers, of what is spoken and of what is heard",
     "spoken_minhash": "Low bytes of the 128 MinHash slots of what the assistant says",

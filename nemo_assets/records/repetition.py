@@ -14,12 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from nemo_assets.compiled import compiled
+from nemo_assets.compiled import compiled, lowest_bit, word_at
 
 WINDOW = 32  # bytes that must be equal to count as repeated: a phrase of about six words
 GAP = 64  # bytes without an anchor after which the next place is taken as one
@@ -29,30 +26,6 @@ _ANCHOR_BELOW = _U16(1 << 11)  # of 1 << 16: one place in 32
 _MIX = (_U64(0x9E3779B97F4A7C15), _U64(0xC2B2AE3D27D4EB4F))  # odd constants of xxHash, which spread the bits of a word
 _TRIED = 64  # slots of the smallest table, and how many a window may lie in: no text makes the search endless or slow
 _ROW_BITS = _U64(44)  # of a table entry the upper 20 bits name the row, the lower 44 the window
-
-
-def _load_word(_typing: Any, _address: Any) -> Any:
-    """The eight bytes at any address as one word; an array can only be read as words from a multiple of eight on."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        word = builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
-        word.align = 1
-        return word
-
-    return types.uint64(types.uint64), generate
-
-
-def _find_lowest_bit(_typing: Any, _word: Any) -> Any:
-    """The number of the lowest bit that is set in a word, which is not 0."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), generate
-
-
-_word_at: Any = intrinsic(_load_word)
-_lowest_bit: Any = intrinsic(_find_lowest_bit)
 
 
 def repeat_ratios(data: NDArray[np.uint8], spans: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -114,7 +87,7 @@ def _repeated_bytes(text: Any, places: int, anchors: Any, table: Any, row: Any) 
     for number in range(len(marks)):
         marked = marks[number]
         while marked:
-            place = 8 * number + (_lowest_bit(marked) >> 3)
+            place = 8 * number + (lowest_bit(marked) >> 3)
             marked &= marked - _U64(1)
             while place - previous > GAP:
                 previous += GAP
@@ -135,10 +108,10 @@ def _stood_before(text: Any, place: int, table: Any, row: Any) -> bool:
     table is for.
     """
     address = _U64(text.ctypes.data + place)
-    mixed = _word_at(address) * _MIX[0]
-    mixed = (mixed ^ (mixed >> _U64(29))) + _word_at(address + _U64(8)) * _MIX[1]
-    mixed = (mixed ^ (mixed >> _U64(29))) + _word_at(address + _U64(16)) * _MIX[0]
-    mixed = (mixed ^ (mixed >> _U64(29))) + _word_at(address + _U64(24)) * _MIX[1]
+    mixed = word_at(address) * _MIX[0]
+    mixed = (mixed ^ (mixed >> _U64(29))) + word_at(address + _U64(8)) * _MIX[1]
+    mixed = (mixed ^ (mixed >> _U64(29))) + word_at(address + _U64(16)) * _MIX[0]
+    mixed = (mixed ^ (mixed >> _U64(29))) + word_at(address + _U64(24)) * _MIX[1]
     mixed ^= mixed >> _U64(31)
     mixed *= _MIX[0]
     entry = (row << _ROW_BITS) | (mixed >> _U64(20))

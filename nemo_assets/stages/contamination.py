@@ -11,10 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 
-from nemo_assets.catalog import Catalog
+from nemo_assets.catalog import Catalog, EvaluationSet
 from nemo_assets.dedup.compared import texts_of
 from nemo_assets.dedup.contamination import CONTAMINATION_SCHEMA, ContaminationIndex, find_contamination, index_of
 from nemo_assets.errors import UserError
@@ -45,29 +46,20 @@ def current_evaluation_sets(catalog: Catalog, store: Store) -> Manifest | None:
     return manifest
 
 
-def hits_of(rows: pa.Table, evaluation_sets: Sequence[Path], catalog: Catalog) -> pa.Table:
-    """What of the evaluation sets is found in these rows, columns as HIT_SCHEMA."""
-    found = find_contamination(texts_of(rows["text"]), _index(tuple(evaluation_sets), _Declared(catalog)))
+def hits_of(rows: pa.Table, evaluation_sets: Sequence[Path], declared: bytes) -> pa.Table:
+    """What of the evaluation sets is found in these rows, columns as HIT_SCHEMA.
+
+    `declared` is what the catalog says of the sets, as JSON.
+    """
+    found = find_contamination(texts_of(rows["text"]), _index(tuple(evaluation_sets), declared))
     return pa.table([rows["record_uid"].take(found["row"]), *found.columns[1:]], HIT_SCHEMA)
 
 
-class _Declared:
-    """A catalog as a key: a process sees one."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Declared) and self.catalog.evaluation_sets == other.catalog.evaluation_sets
-
-    def __hash__(self) -> int:
-        return hash(tuple(self.catalog.evaluation_sets))
-
-
 @lru_cache(maxsize=1)
-def _index(paths: tuple[Path, ...], declared: _Declared) -> ContaminationIndex:
+def _index(paths: tuple[Path, ...], declared: bytes) -> ContaminationIndex:
     """Made once a process: it takes a second, and every unit needs it."""
-    return index_of(pa.concat_tables(read_batches(paths)), declared.catalog)
+    sets = msgspec.json.decode(declared, type=dict[str, EvaluationSet])
+    return index_of(pa.concat_tables(read_batches(paths)), sets)
 
 
 def contamination_of(paths: Sequence[Path]) -> pl.DataFrame:

@@ -7,7 +7,7 @@ it (checks and the command line).
 from __future__ import annotations
 
 from nemo_assets.catalog import DuplicatePolicy
-from nemo_assets.dedup.guards import Finding, Removals, full_buckets, high_removals, large_groups
+from nemo_assets.dedup.guards import Finding, Removals, full_buckets, high_removals, large_groups, unsure_rows
 from nemo_assets.storage import Manifest
 
 
@@ -27,10 +27,13 @@ def survivor_findings(duplicates: Manifest, policy: DuplicatePolicy) -> list[Fin
     return list(large_groups(group["survivor"], group["rows"], policy.survivor_ceiling))
 
 
-def bucket_findings(duplicates: Manifest) -> list[Finding]:
-    """Buckets with more rows than their cap."""
-    cap = duplicates.details["search"]["bucket_cap"]
-    return list(full_buckets(duplicates.partition, duplicates.counters["buckets_over_cap"], cap))
+def candidate_findings(duplicates: Manifest) -> list[Finding]:
+    """Buckets with more rows than their cap, and rows with more candidates than were compared."""
+    scope, counters = duplicates.partition, duplicates.counters
+    return [
+        *full_buckets(scope, counters["buckets_over_cap"], duplicates.details["search"]["bucket_cap"]),
+        *unsure_rows(scope, counters["rows_unsure"]),
+    ]
 
 
 def findings_of(duplicates: Manifest, policy: DuplicatePolicy) -> list[Finding]:
@@ -38,5 +41,5 @@ def findings_of(duplicates: Manifest, policy: DuplicatePolicy) -> list[Finding]:
     return [
         *removal_findings(duplicates, policy),
         *survivor_findings(duplicates, policy),
-        *bucket_findings(duplicates),
+        *candidate_findings(duplicates),
     ]

@@ -75,7 +75,7 @@ def read_evaluation_sets(settings: Settings) -> Manifest:
         return current
     tables = [_read(name, each, settings) for name, each in held.items()]
     table = pa.concat_tables([EVALUATION_SCHEMA.empty_table(), *(table for _, table in tables)])
-    too_short = index_of(table, settings.catalog).not_searchable
+    too_short = index_of(table, settings.catalog.evaluation_sets).not_searchable
     lines = [
         _line(name, held[name], records, texts.num_rows, too_short[name])
         for name, (records, texts) in zip(held, tables, strict=True)

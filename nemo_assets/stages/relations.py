@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nemo_assets.dedup.near import Found
 from nemo_assets.dedup.signing import Signed
+from nemo_assets.stages.scope_rows import Scope
 
 RELATION_SCHEMA = pa.schema({
     "record_uid": pa.binary(16),
@@ -29,13 +30,13 @@ CONTAINED = "contained"  # compared exactly and too different, but one holds mos
 CONTAINED_FROM = 0.9  # share of the smaller set of shingles
 
 
-def relations_of(ordered: pl.DataFrame, signed: Signed, found: Found) -> pl.DataFrame:
+def relations_of(rows: Scope, found: Found) -> pl.DataFrame:
     """Each row that stays with the best such row it is related to, for each kind; columns as RELATION_SCHEMA and
     `partition`.
     """
-    stays = found.survivor < 0
+    ordered, stays = rows.ordered, found.survivor < 0
     pairs = [
-        _siblings(ordered["row"].to_numpy(), signed, stays),
+        _siblings(rows.ranked, rows.signed, stays),
         _similar_prompts(found, stays),
         _contained(found, stays),
     ]
@@ -57,10 +58,10 @@ _Pairs = tuple[NDArray[np.int64], NDArray[np.int64], list[str], NDArray[np.float
 """Rank of a row, rank of a better one, kind, value."""
 
 
-def _siblings(rows: NDArray[np.int64], signed: Signed, stays: NDArray[np.bool_]) -> _Pairs:
+def _siblings(ranked: NDArray[np.int64], signed: Signed, stays: NDArray[np.bool_]) -> _Pairs:
     """Rows that are equal to a better one but for their numbers."""
-    numbers = signed.numbers[rows]
-    frame = pl.DataFrame({"masked": signed.masked[rows], "spoken": numbers[:, 0], "heard": numbers[:, 1]})
+    numbers = signed.numbers[ranked]
+    frame = pl.DataFrame({"masked": signed.masked[ranked], "spoken": numbers[:, 0], "heard": numbers[:, 1]})
     groups = (
         frame.with_row_index("rank")
         .filter(stays)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,21 +59,31 @@ class RowTexts:
         return dict(zip(ordered.tolist(), texts, strict=True))
 
     def read(self, rows: NDArray[np.int64]) -> Iterator[Texts]:
-        """The texts of these rows, which ascend, some at a time."""
+        """The texts of these rows, which ascend, some at a time: each thread reads one row group ahead."""
+        wanted = self._row_groups(rows)
+        with ThreadPoolExecutor(self.threads) as pool:
+            while groups := list(itertools.islice(wanted, self.threads)):
+                yield from pool.map(lambda group: _read_row_group(*group), groups)
+
+    def _row_groups(self, rows: NDArray[np.int64]) -> Iterator[tuple[Path, int, NDArray[np.int64]]]:
+        """Path and number of the row groups that hold some of these rows, and which rows of them."""
         begin = 0
         for path, count in self.parts:
-            wanted = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, begin + count)] - begin
-            if len(wanted):
-                yield from _read_part(path, wanted)
+            if len(_between(rows, begin, begin + count)):
+                metadata, first = pq.read_metadata(path), begin
+                for group in range(metadata.num_row_groups):
+                    size = metadata.row_group(group).num_rows
+                    if len(wanted := _between(rows, first, first + size)):
+                        yield path, group, wanted
+                    first += size
             begin += count
 
 
-def _read_part(path: Path, rows: NDArray[np.int64]) -> Iterator[Texts]:
-    file = pq.ParquetFile(path)
-    begin = 0
-    for group in range(file.metadata.num_row_groups):
-        count = file.metadata.row_group(group).num_rows
-        wanted = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, begin + count)] - begin
-        if len(wanted):
-            yield texts_of(file.read_row_group(group, columns=["text"])["text"].take(pa.array(wanted)))
-        begin += count
+def _between(rows: NDArray[np.int64], begin: int, end: int) -> NDArray[np.int64]:
+    """Those of the rows that are in [begin, end), counted from there."""
+    return rows[np.searchsorted(rows, begin) : np.searchsorted(rows, end)] - begin
+
+
+def _read_row_group(path: Path, group: int, rows: NDArray[np.int64]) -> Texts:
+    texts = pq.ParquetFile(path).read_row_group(group, columns=["text"], use_threads=False)["text"]
+    return texts_of(texts.take(pa.array(rows)))

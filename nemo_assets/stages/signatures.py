@@ -32,13 +32,16 @@ SIGNATURES_CODE = package_digest(*(f"dedup/{module}" for module in _MODULES))
 
 @dataclass(frozen=True)
 class Piece:
-    """One part of normalized rows, to become one part of signatures."""
+    """One part of normalized rows, to become one part of signatures.
+
+    evaluation_sets: the parts with their texts; declared: what the catalog says of the sets, as JSON.
+    """
 
     number: int
     rows: int
     source: Path
     evaluation_sets: tuple[Path, ...]
-    catalog: Catalog
+    declared: bytes
     staging: Staging
 
 
@@ -61,9 +64,10 @@ def sign(split: Split, catalog: Catalog, store: Store, workers: int = 1, cluster
         return current
     parts = normalized.table("rows")
     paths = tuple(store.paths(evaluation_sets)) if evaluation_sets else ()
+    declared = msgspec.json.encode(catalog.evaluation_sets)
     with store.staging(Stage.SIGNATURES, split.key, basis) as staging:
         pieces = [
-            Piece(n, parts[n].rows, store.path(parts[n]), paths, catalog, staging)
+            Piece(n, parts[n].rows, store.path(parts[n]), paths, declared, staging)
             for n in staging.missing(range(len(parts)))
         ]
         label = f"signatures {split.key}"
@@ -91,27 +95,43 @@ def sign_basis(normalized: Manifest, catalog: Catalog, evaluation_sets: Manifest
 
 
 def _sign_unit(piece: Piece) -> Unit:
-    return _write_unit(piece, map(signatures_of, read_batches([piece.source], ROW_COLUMNS)))
+    """Rows are read once, to be signed and searched."""
+    batches = read_batches([piece.source], ROW_COLUMNS)
+    return _write_unit(piece, ((signatures_of(rows), _hits_of(piece, rows)) for rows in batches))
 
 
 def _signed_by(cluster: RayCluster, pieces: Sequence[Piece], label: str) -> Iterator[Unit]:
     signed = signatures_distributed([piece.source for piece in pieces], cluster.address) if pieces else ()
     with track(label, sum(piece.rows for piece in pieces), "rows") as meter:
         for piece, signatures in zip(pieces, signed, strict=True):
-            yield _write_unit(piece, [signatures])
+            yield _write_unit(piece, _in_batches(piece, signatures))
             meter.advance(piece.rows)
 
 
-def _write_unit(piece: Piece, signatures: Iterable[pa.Table]) -> Unit:
-    path, shingles = piece.staging.target("rows", piece.number), 0
+def _in_batches(piece: Piece, signatures: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Signatures made elsewhere and hits, in the batches they are made in here: row groups are cut where these end."""
+    columns, begin = ["record_uid", "text"] if piece.evaluation_sets else ["record_uid"], 0
+    for rows in read_batches([piece.source], columns):
+        yield signatures.slice(begin, rows.num_rows), _hits_of(piece, rows)
+        begin += rows.num_rows
+
+
+def _hits_of(piece: Piece, rows: pa.Table) -> pa.Table:
+    """What of the evaluation sets is found in these rows."""
+    if not piece.evaluation_sets:
+        return HIT_SCHEMA.empty_table()
+    return hits_of(rows, piece.evaluation_sets, piece.declared)
+
+
+def _write_unit(piece: Piece, made: Iterable[tuple[pa.Table, pa.Table]]) -> Unit:
+    """Write the signatures and hits that were made, batch by batch, of the rows of the piece."""
+    path, shingles, hits = piece.staging.target("rows", piece.number), 0, [HIT_SCHEMA.empty_table()]
     with PartWriter(path, SIGNATURE_SCHEMA, ["source_file"], statistics=False, passing=True) as writer:
-        for table in signatures:
-            shingles += pc.sum(table["shingles"]).as_py() or 0
-            writer.write(table)
-    found_path, hits = piece.staging.target("contamination", piece.number), [HIT_SCHEMA.empty_table()]
-    if piece.evaluation_sets:
-        texts = read_batches([piece.source], ["record_uid", "text"])
-        hits += [hits_of(rows, piece.evaluation_sets, piece.catalog) for rows in texts]
+        for signatures, found_in in made:
+            shingles += pc.sum(signatures["shingles"]).as_py() or 0
+            writer.write(signatures)
+            hits.append(found_in)
+    found_path = piece.staging.target("contamination", piece.number)
     found = write_part(found_path, pa.concat_tables(hits))
     parts = (piece.staging.part("rows", path, writer.rows), piece.staging.part("contamination", found_path, found))
     unit = Unit(piece.number, parts, {"rows": writer.rows, "shingles": shingles, "hits": found})

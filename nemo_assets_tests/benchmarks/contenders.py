@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -23,10 +22,10 @@ from pathlib import Path
 from nemo_assets.sample.math_v2 import DATASET
 from nemo_assets_tests.benchmarks.amplified_source import PATH, SPLIT
 from nemo_assets_tests.benchmarks.step_times import StepTimes
+from nemo_assets_tests.benchmarks.used import LOOK, cpu_seconds, descendants, megabytes
 
 KEY = f"nemotron-math-v2/{SPLIT}"
 STORE = "store"  # folder beside the source that holds its raw files as the chain keeps them
-LOOK = 0.02  # seconds between two looks at the memory of workers
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,10 @@ def measure(contender: str, folder: Path, workers: int = 1, steps: bool = False)
     with tempfile.TemporaryDirectory(dir=folder) as out:
         run = CONTENDERS[contender](folder, Path(out), workers)
         with StepTimes() if steps else nullcontext() as times, _peak_of_workers(workers) as peak:
-            cpu, wall = _cpu_seconds(), time.perf_counter()
+            cpu, wall = cpu_seconds(), time.perf_counter()
             run()
             wall = time.perf_counter() - wall
-        cpu = _cpu_seconds() - cpu
+        cpu = cpu_seconds() - cpu
     return Measured(
         round(cpu, 3),
         round(wall, 3),
@@ -115,12 +114,6 @@ def _datasets(folder: Path, out: Path, _: int) -> Callable[[], object]:
 CONTENDERS = {"nemo_assets": _nemo_assets, "plain loop": _plain_loop, "datasets": _datasets}
 
 
-def _cpu_seconds() -> float:
-    """User and system time of this process and of those it started and waited for."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
 @contextmanager
 def _peak_of_workers(workers: int) -> Iterator[list[int]]:
     """A list whose one element grows to the megabytes of the largest descendant of this process at its peak."""
@@ -128,7 +121,7 @@ def _peak_of_workers(workers: int) -> Iterator[list[int]]:
 
     def look() -> None:
         while not done.wait(LOOK):
-            peak[0] = max(peak[0], *map(_peak_megabytes, _descendants(os.getpid())), 0)
+            peak[0] = max(peak[0], *map(_peak_megabytes, descendants(os.getpid())), 0)
 
     watcher = threading.Thread(target=look, daemon=True)
     if workers > 1:
@@ -141,24 +134,9 @@ def _peak_of_workers(workers: int) -> Iterator[list[int]]:
             watcher.join()
 
 
-def _descendants(process: int) -> Iterator[int]:
-    for task in Path(f"/proc/{process}/task").glob("*/children"):
-        try:
-            children = [int(child) for child in task.read_text().split()]
-        except OSError:  # it has ended
-            continue
-        for child in children:
-            yield child
-            yield from _descendants(child)
-
-
 def _peak_megabytes(process: int | str) -> int:
     """Most memory that a process ever held; unlike `ru_maxrss`, without that of the process that started it."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-    except OSError:  # it has ended
-        return 0
-    return next((int(line.split()[1]) * 1024 // 10**6 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+    return megabytes(process, "VmHWM:")
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import nemo_assets
-from nemo_assets.dedup.bands import Buckets, buckets_of, joined, optimal_banding
-from nemo_assets.dedup.candidates import Rows
+from nemo_assets.dedup.bands import optimal_banding
+from nemo_assets.dedup.candidates import BUCKET_CAP, Rows
 from nemo_assets.dedup.compared import texts_of
 from nemo_assets.dedup.near import near_duplicates
+from nemo_assets.dedup.sharing import buckets_to_walk
 from nemo_assets.dedup.signing import Signed, sign
 from nemo_assets.stages.row_texts import RowTexts
 from nemo_assets_tests.benchmarks import words
@@ -62,7 +63,7 @@ def whole(rows: Path, folder: Path, cores: int, first: int | None = None) -> Non
         signed = Signed(*(np.concatenate(columns) for columns in zip(*(part for _, part in read), strict=True)))
         guarded = np.isin(table["domain"].to_numpy(), list(EXACT_NUMBERS))
         ranked = np.arange(table.num_rows)
-        buckets = _buckets(signed, guarded, cores)
+        buckets = buckets_to_walk(signed, ranked, guarded, optimal_banding(THRESHOLD), BUCKET_CAP, cores)
         texts = RowTexts([(rows, table.num_rows)], folder, cores)
         twins = _first_equal(table["text"])
         found = near_duplicates(Rows(signed, guarded, ranked, twins), buckets, THRESHOLD, texts.measure)
@@ -70,13 +71,6 @@ def whole(rows: Path, folder: Path, cores: int, first: int | None = None) -> Non
         cuts = np.linspace(0, table.num_rows, cores + 1).astype(int)
         shares = [(table.slice(begin, end - begin), stays[begin:end]) for begin, end in itertools.pairwise(cuts)]
         list(pool.map(lambda number: _write(*shares[number], folder / f"rows-{number}.parquet"), range(cores)))
-
-
-def _buckets(signed: Signed, guarded: NDArray[np.bool_], cores: int) -> Buckets:
-    """As the stage does: rows with equal numbers together, and those of other domains without regard to numbers."""
-    banding, free = optimal_banding(THRESHOLD), np.flatnonzero(~guarded)
-    everybody = buckets_of(signed.minhash, np.arange(len(guarded)), banding, cores, signed.must_agree(True))
-    return joined(everybody, buckets_of(signed.minhash, free, banding, cores, signed.must_agree(False)), free)
 
 
 def _read_and_sign(rows: Path, group: int, first: int | None) -> tuple[pa.Table, Signed]:

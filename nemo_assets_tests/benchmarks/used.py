@@ -33,13 +33,14 @@ class Used:
 def used_by(run: Callable[[], object]) -> Used:
     """Run it once. Memory counts from the start of this process, time does not."""
     with _peak() as peak:
-        wall, cpu = time.perf_counter(), _cpu_seconds()
+        wall, cpu = time.perf_counter(), cpu_seconds()
         run()
-        wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
+        wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     return Used(round(wall, 3), round(cpu, 3), peak[0])
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """User and system time of this process and of those it started and waited for."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -51,8 +52,8 @@ def _peak() -> Iterator[list[int]]:
 
     def look() -> None:
         while not done.wait(LOOK):
-            started = sum(_megabytes(each, "VmRSS:") for each in _descendants(os.getpid()))
-            peak[0] = max(peak[0], _megabytes("self", "VmRSS:") + started)
+            started = sum(megabytes(each, "VmRSS:") for each in descendants(os.getpid()))
+            peak[0] = max(peak[0], megabytes("self", "VmRSS:") + started)
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
@@ -61,10 +62,11 @@ def _peak() -> Iterator[list[int]]:
     finally:
         done.set()
         watcher.join()
-        peak[0] = max(peak[0], _megabytes("self", "VmHWM:"))
+        peak[0] = max(peak[0], megabytes("self", "VmHWM:"))
 
 
-def _descendants(process: int) -> Iterator[int]:
+def descendants(process: int) -> Iterator[int]:
+    """Processes that it started, and those that they started, as far as they run."""
     for task in Path(f"/proc/{process}/task").glob("*/children"):
         try:
             children = [int(child) for child in task.read_text().split()]
@@ -72,10 +74,11 @@ def _descendants(process: int) -> Iterator[int]:
             continue
         for child in children:
             yield child
-            yield from _descendants(child)
+            yield from descendants(child)
 
 
-def _megabytes(process: int | str, field: str) -> int:
+def megabytes(process: int | str, field: str) -> int:
+    """A field of the memory of a process, such as `VmRSS:`; 0 if it has ended."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:  # it has ended

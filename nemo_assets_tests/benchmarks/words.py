@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nemo_assets.compiled import compiled
+from nemo_assets.compiled import compiled, lowest_bit, word_at
 from nemo_assets.dedup.compared import Texts
 from nemo_assets.dedup.minhash import EMPTY, SLOTS, U32, absorb, permutations
 from nemo_assets.dedup.shingles import shingle
 from nemo_assets.dedup.signing import buffers, copied, in_threads, longest_of
-from nemo_assets.dedup.tokens import U64, hashed, lowest_bit, masks_at, word_at
+from nemo_assets.dedup.tokens import U64, hashed, masks_at
 
 
 def sign(texts: Texts, threads: int = 1) -> NDArray[np.uint32]:

@@ -5,21 +5,21 @@ Belongs here: the browser, and where Dagster's pages have their buttons. Does no
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import pytest
+from nemo_assets_tests.requirements import absent
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 WAIT_MS = 45_000  # a page on a slow machine, while a run uses the other core
 
+_REQUIRED_BY = "NEMO_REQUIRE_BROWSER"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -33,15 +33,9 @@ def require_browser() -> str:
     try:
         import playwright.sync_api  # noqa: F401  (only whether it is there)
     except ImportError:
-        _no_browser("Playwright is missing: pip install -e '.[test]'")
+        absent("Playwright is missing: pip install -e '.[test]'", required_by=_REQUIRED_BY)
     found = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    return found or _no_browser("No Chromium on the PATH: apt-get install chromium")
-
-
-def _no_browser(what_to_do: str) -> NoReturn:
-    if os.environ.get("NEMO_REQUIRE_BROWSER") == "1":
-        pytest.fail(what_to_do)
-    pytest.skip(what_to_do)
+    return found or absent("No Chromium on the PATH: apt-get install chromium", required_by=_REQUIRED_BY)
 
 
 class Person:

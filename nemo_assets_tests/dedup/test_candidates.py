@@ -110,6 +110,18 @@ def test_of_a_row_with_many_candidates_the_most_similar_are_compared() -> None:
     mine = [better for worse, better, _ in pairs_of(found) if worse == 60]
     best = sorted(range(60), key=lambda place: (differ[place], place))[:CANDIDATES_OF_ROW]
     assert mine == sorted(best)
+    assert found.cut.nonzero()[0].tolist()[-1] == 60
+
+
+def test_a_relation_takes_no_place_of_a_candidate() -> None:
+    many = CANDIDATES_OF_ROW + 1
+    spoken = [*[0] * many, 46]  # the last row speaks otherwise, so it is a relation of every other
+    found = walk(rows_of([0, *[20] * (many - 1), 0], spoken), together(many + 1), LIMITS)
+    assert not found.cut[many]
+    everyone = walk(rows_of([*[20] * CANDIDATES_OF_ROW, 0], [46, *[0] * CANDIDATES_OF_ROW]), together(many), LIMITS)
+    of_last = [kind for worse, _, kind in pairs_of(everyone) if worse == many - 1]
+    assert (of_last.count(PROMPT_SIMILAR), of_last.count(DUPLICATE)) == (1, CANDIDATES_OF_ROW - 1)
+    assert not everyone.cut.any()
 
 
 def test_only_rows_that_share_a_bucket_meet_and_they_meet_once() -> None:

@@ -6,18 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemo_assets.catalog import Catalog, EvaluationSet
+from nemo_assets.catalog import EvaluationSet
 from nemo_assets.catalog.entries import ContaminationActions
 from nemo_assets.dedup.compared import compared, texts_of
 from nemo_assets.dedup.contamination import CONTAMINATION_SCHEMA, find_contamination, index_of
 from nemo_assets.errors import UserError
-from nemo_assets_tests.building import CATALOG
 from nemo_assets_tests.dedup.reference import numbers, shingles, tokens
 
 # 21 tokens, hence 17 n-grams; each has a letter.
@@ -33,9 +31,8 @@ def row(heard: str, spoken: str = "Let me think about this.") -> str:
     return f"<|start|>system<|message|>Be brief.<|end|><|start|>user<|message|>{heard}<|end|>{said}"
 
 
-def catalog_of(names: Sequence[str], **fields: Any) -> Catalog:
-    declared = {name: EvaluationSet(columns=("question",), path="x.jsonl", **fields) for name in names}
-    return msgspec.structs.replace(CATALOG, evaluation_sets=declared)
+def declared(names: Sequence[str], **fields: Any) -> dict[str, EvaluationSet]:
+    return {name: EvaluationSet(columns=("question",), path="x.jsonl", **fields) for name in names}
 
 
 def table_of(texts: Texts) -> pa.Table:
@@ -50,7 +47,7 @@ def table_of(texts: Texts) -> pa.Table:
 
 def hits(rows: Sequence[str], texts: Texts, threads: int = 1, **fields: Any) -> list[Hit]:
     found = find_contamination(
-        texts_of(pa.array(rows, pa.string())), index_of(table_of(texts), catalog_of(list(texts), **fields)), threads
+        texts_of(pa.array(rows, pa.string())), index_of(table_of(texts), declared(list(texts), **fields)), threads
     )
     assert found.schema == CONTAMINATION_SCHEMA
     lines: list[Hit] = found.to_pylist()
@@ -99,11 +96,11 @@ def test_changed_numbers_are_a_template_sibling_and_no_near_record() -> None:
 def test_ngrams_without_letters_are_no_evidence() -> None:
     """`compute` is in one n-gram only; of the last text all five but the one from `½` to `12` have a letter."""
     sums = "Compute 1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9 = ?"
-    index = index_of(table_of({"exam": [sums, HENS, "½ ≤ ² ∑ 12 — 3 ; 4 . 5 ≈ 6", ""]}), catalog_of(["exam"]))
+    index = index_of(table_of({"exam": [sums, HENS, "½ ≤ ² ∑ 12 — 3 ; 4 . 5 ≈ 6", ""]}), declared(["exam"]))
     assert index.not_searchable == {"exam": 3}
     assert index.texts["evaluation_id"].to_pylist() == ["1"]
     with_letters = [sums + " Why is it so?", "设函数满足以下条件证明", "x ½ ≤ ² ∑ 12 y — 3"]
-    assert index_of(table_of({"exam": with_letters}), catalog_of(["exam"])).not_searchable == {"exam": 0}
+    assert index_of(table_of({"exam": with_letters}), declared(["exam"])).not_searchable == {"exam": 0}
 
 
 def test_unrelated_rows_have_no_hit() -> None:
@@ -143,7 +140,7 @@ def test_nothing_declared_and_no_rows_find_nothing() -> None:
 
 def test_a_table_of_other_sets_is_refused() -> None:
     with pytest.raises(UserError, match=r"^evaluation_sets holds exam, the catalog declares quiz\. Materialise"):
-        index_of(table_of({"exam": [HENS]}), catalog_of(["quiz"]))
+        index_of(table_of({"exam": [HENS]}), declared(["quiz"]))
 
 
 def test_threads_change_nothing() -> None:

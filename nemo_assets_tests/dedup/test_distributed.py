@@ -7,7 +7,6 @@ what those give is what is expected.
 from __future__ import annotations
 
 import importlib.util
-import os
 import socket
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from nemo_assets.errors import UserError
 from nemo_assets.records.schema import ROW_SCHEMA
 from nemo_assets_tests.building import LEAN, MATH, math_v2, normalize_one, proofs
 from nemo_assets_tests.dedup.test_near import corpus, first_of
+from nemo_assets_tests.requirements import absent
 
 BANDING = optimal_banding(0.8)
 ROW_GROUP = 40  # rows: several batches a part
@@ -38,10 +38,7 @@ ROW_GROUP = 40  # rows: several batches a part
 def require_ray() -> None:
     """Without Daft and Ray the test skips, or fails if NEMO_REQUIRE_RAY=1."""
     if not all(map(importlib.util.find_spec, ("daft", "ray"))):
-        what_to_do = "Daft or Ray is missing: pip install -e '.[ray]'"
-        if os.environ.get("NEMO_REQUIRE_RAY") == "1":
-            pytest.fail(what_to_do)
-        pytest.skip(what_to_do)
+        absent("Daft or Ray is missing: pip install -e '.[ray]'", required_by="NEMO_REQUIRE_RAY")
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ class Invented(NamedTuple):
         differ = (signed.numbers[row] != signed.numbers[other]).any()
         if differ and (self.rows.guarded[row] or self.rows.guarded[other]):
             return 0
-        if signed.masked[row] == signed.masked[other] and signed.number_order[row] != signed.number_order[other]:
+        if signed.masked[row] == signed.masked[other] and signed.sequence[row] != signed.sequence[other]:
             return 0
         return measured
 

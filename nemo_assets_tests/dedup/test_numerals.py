@@ -8,13 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemo_assets.dedup.numerals import numerals_digest
-from nemo_assets.dedup.tokens import PADDING
+from nemo_assets.dedup.shingles import numbers_digest
+from nemo_assets.dedup.tokens import PADDING, tokens_of
 from nemo_assets_tests.dedup import reference
 
 
 def digest(text: str) -> int:
     data = text.encode()
-    return int(numerals_digest(np.frombuffer(data + b" " * PADDING, np.uint8), len(data)))
+    tokens = tokens_of(data)
+    written = int(numerals_digest(np.frombuffer(data + b" " * PADDING, np.uint8), len(data)))
+    return (written + int(numbers_digest(tokens, len(tokens)))) % (1 << 64)
 
 
 @pytest.mark.parametrize(

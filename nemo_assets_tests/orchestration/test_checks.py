@@ -111,7 +111,7 @@ def test_checks_run_with_their_asset_and_stand_under_its_partition(world: World)
     evaluations = result.get_asset_check_evaluations()
     assert {(evaluation.passed, evaluation.partition) for evaluation in evaluations} == {(True, "distilled")}
     assert sorted(evaluation.check_name for evaluation in evaluations) == [
-        "ids_are_unique", "no_bucket_is_over_its_cap", "no_survivor_stands_for_too_many", "removals_are_plausible",
+        "all_candidates_were_compared", "ids_are_unique", "no_survivor_stands_for_too_many", "removals_are_plausible",
     ]  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def test_a_survivor_that_stands_for_too_many_is_named(crowded: World, ceiling: i
 
 @pytest.mark.parametrize(("cap", "passed"), [(3, True), (1, False)])
 def test_buckets_that_were_not_compared_to_the_end_are_counted(crowded: World, cap: int, passed: bool):
-    evaluation = _searched(crowded, "no_bucket_is_over_its_cap", bucket_cap=cap)
+    evaluation = _searched(crowded, "all_candidates_were_compared", bucket_cap=cap)
 
     buckets = evaluation.metadata["buckets"].value
     assert (evaluation.passed, evaluation.metadata["cap"].value) == (passed, cap)

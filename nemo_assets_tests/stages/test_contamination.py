@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 
 from nemo_assets.errors import UserError
 from nemo_assets.settings import Settings
+from nemo_assets.stages import signatures
 from nemo_assets.storage import Stage
+from nemo_assets.storage.parquet import read_batches
 from nemo_assets_tests.building import chat
 from nemo_assets_tests.stages.making import catalog_with, make, make_chain, rows_of
 
@@ -83,6 +87,20 @@ def test_another_action_reaches_the_rows(project: Settings) -> None:
     edited = replace(project, catalog_dir=other)
     make_chain(edited, Stage.LEDGER, [KEY])
     assert ledger_of(edited)[:2] == [("kept", None), ("removed", "exact_duplicate")]
+
+
+def test_rows_are_read_once_to_be_signed_and_searched(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def noted(paths: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
+        read.extend(paths)
+        return read_batches(paths, columns)
+
+    monkeypatch.setattr(signatures, "read_batches", noted)
+    make_chain(project, Stage.SIGNATURES, [KEY])
+    assert read == project.store.paths(project.store.current(Stage.NORMALIZED, KEY))
+    found = rows_of(project.store.current(Stage.SIGNATURES, KEY), project.store, "contamination")
+    assert found["tier"].to_pylist() == ["verbatim", "verbatim", "template_sibling", "near"]
 
 
 def test_sets_that_were_not_read_are_asked_for(project: Settings) -> None:

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import msgspec
 import polars as pl
+import pyarrow as pa
 import pytest
 
+from nemo_assets.dedup.signatures import signatures_of
 from nemo_assets.errors import ConservationError, UserError
 from nemo_assets.sample import HUB
 from nemo_assets.settings import Settings
-from nemo_assets.storage import Stage
+from nemo_assets.stages import signatures
+from nemo_assets.storage import Basis, Stage, Store
+from nemo_assets.storage.parquet import ROW_GROUP_ROWS, PartWriter
 from nemo_assets_tests.stages.making import files_below, make, make_chain, rows_of
 
 LOW, MEDIUM, CHAT = "nemotron-math-v2/low", "nemotron-math-v2/medium", "nemotron-instruction-following-chat-v1/chat_if"
@@ -104,6 +108,21 @@ def test_survivors_are_never_removed_and_every_removal_is_in_the_ledger(sample: 
         assert not ledger["record_uid"].is_duplicated().any()
 
 
+def test_each_split_has_what_was_decided_about_its_own_rows_in_order(sample: Settings) -> None:
+    store = sample.store
+    orders = {"removed": ("part", "record_uid"), "renamed": ("record_uid",), "relations": ("record_uid", "kind")}
+    for scope, keys in sample.catalog.scopes.items():
+        duplicates = store.current(Stage.DUPLICATES, scope)
+        for table, order in orders.items():
+            for key, path in zip(keys, store.paths(duplicates, table), strict=True):
+                rows = pl.read_parquet(path)
+                own = rows_of(store.current(Stage.NORMALIZED, key), store)["record_uid"].to_pylist()
+                assert set(rows["record_uid"]) <= set(own)
+                assert rows.equals(rows.sort(*order))
+        assert duplicates.counters["removed"] == rows_of(duplicates, store, "removed").num_rows > 0
+        assert sum(duplicates.counters["relations"].values()) == rows_of(duplicates, store, "relations").num_rows
+
+
 def test_output_does_not_depend_on_the_number_of_workers(sample: Settings, own_sample: Settings) -> None:
     shutil.rmtree(own_sample.data_dir / Stage.DEDUPED)
     parallel = replace(own_sample, workers=2)
@@ -153,3 +172,18 @@ def test_ids_that_name_two_kept_rows_are_made_longer_for_both(settings: Settings
     ]
     ledger = rows_of(own.store.current(Stage.LEDGER, "nemotron-science-v1/MCQ"), own.store)
     assert ledger["id"].to_pylist() == [row["id"] for row in rows]
+
+
+def test_what_a_cluster_signs_is_written_in_the_batches_of_this_machine(sample: Settings, tmp_path: Path) -> None:
+    rows = rows_of(sample.store.current(Stage.NORMALIZED, LOW), sample.store)
+    many = pa.concat_tables([rows] * (2 * ROW_GROUP_ROWS // rows.num_rows + 1)).slice(0, ROW_GROUP_ROWS + 300)
+    source = tmp_path / "rows.parquet"
+    with PartWriter(source, many.schema) as writer:
+        for begin in (0, ROW_GROUP_ROWS):
+            writer.write(many.slice(begin, ROW_GROUP_ROWS))
+    with Store(tmp_path).staging(Stage.SIGNATURES, LOW, Basis({}, {})) as staging:
+        piece = signatures.Piece(0, many.num_rows, source, (), b"", staging)
+        here = signatures._sign_unit(piece)
+        whole = signatures_of(many)
+        there = signatures._write_unit(piece, signatures._in_batches(piece, whole))
+    assert there == here
