@@ -23,7 +23,7 @@ import msgspec
 import polars as pl
 import typer
 
-from nemo_assets import progress
+from nemo_assets import progress, release_commands
 from nemo_assets.catalog import Split
 from nemo_assets.disk import explained
 from nemo_assets.errors import ConservationError, UserError
@@ -32,6 +32,7 @@ from nemo_assets.storage import Stage
 from nemo_assets.terminal import Bars, err, grouped_table, out, table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+release_commands.register(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="Slug or repo id of a dataset; may be repeated.")]
@@ -88,7 +89,7 @@ def _disk_fault(error: BaseException | None) -> str | None:
 def run(
     dataset: Datasets = None,
     split: Splits = None,
-    until: Annotated[str, typer.Option(help="Last stage to bring up to date.")] = Stage.SCORED,
+    until: Annotated[str, typer.Option(help="Last stage to bring up to date.")] = Stage.RESULTS,
     max_records: Annotated[
         int | None, typer.Option(min=1, help="Only the first N records of each split, in <data>/samples.")
     ] = None,
@@ -115,9 +116,10 @@ def demo(workers: Annotated[int | None, typer.Option(min=1, help="Processes a CP
 
     settings = demo_settings(_settings(workers))
     splits = list(settings.catalog.splits.values())
-    _run(settings, splits, CHAIN[:-1])
+    before, after = CHAIN[: CHAIN.index(Stage.SCORED)], CHAIN[CHAIN.index(Stage.SCORED) :]
+    _run(settings, splits, before)
     train_student(settings)
-    _run(settings, splits, CHAIN[-1:])
+    _run(settings, splits, after)
     _show_summary(settings, splits)
     kept, removed = traceable_ids(settings)
     prefix = f"NEMO_DATA_DIR={os.path.relpath(settings.data_dir)} " if "NEMO_DATA_DIR" in os.environ else ""

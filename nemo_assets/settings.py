@@ -24,6 +24,7 @@ from nemo_assets.storage import Store
 DEFAULT_ENDPOINT = "https://huggingface.co"
 DEFAULT_MAX_LENGTH = 4096  # tokens
 DEFAULT_BATCH_SIZE = 8  # rows
+DEFAULT_COMMITS_PER_HOUR = 100  # the Hub has refused accounts at 128
 TOKENS_PER_FORWARD = 16_384  # keeps the experts of a sparse model busy without outgrowing one accelerator
 
 Scorer = Literal["modal", "local"]
@@ -36,7 +37,7 @@ class Settings:
 
     max_length in tokens, batch_size in rows; scorer_max_records limits the scorer alone, sample_records the whole chain
     (and moves it into `samples/` of the data directory). ray_address counts where dedup_engine is ray; None is what Ray
-    makes of it.
+    makes of it. approval: releases wait for somebody; commits_per_hour: to all repos together.
     """
 
     data_dir: Path
@@ -57,6 +58,8 @@ class Settings:
     catalog_dir: Path = CATALOG_DIR
     dedup_engine: DedupEngine = "local"
     ray_address: str | None = None
+    approval: bool = False
+    commits_per_hour: int = DEFAULT_COMMITS_PER_HOUR
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -86,6 +89,8 @@ class Settings:
             catalog_dir=_directory(env, "NEMO_CATALOG_DIR") or CATALOG_DIR,
             dedup_engine=_one_of(env, "NEMO_DEDUP_ENGINE", "local", "ray"),  # type: ignore[arg-type]  # likewise
             ray_address=env.get("RAY_ADDRESS") or None,
+            approval=_flag(env, "NEMO_APPROVAL"),
+            commits_per_hour=_positive(env, "NEMO_COMMITS_PER_HOUR", DEFAULT_COMMITS_PER_HOUR),
         )
 
     def sampled(self, records: int) -> Settings:

@@ -14,10 +14,11 @@ from nemo_assets.catalog.entries import (
     PoolPolicy,
     SourceEntry,
     Split,
+    Withdrawal,
 )
 from nemo_assets.catalog.loader import CATALOG_DIR, EVALUATION_SETS, load_catalog
 
 __all__ = [
     "CATALOG_DIR", "EVALUATION_SETS", "Catalog", "Checkpoint", "DuplicatePolicy", "EvaluationSet", "Pool", "PoolPolicy",
-    "SourceEntry", "Split", "load_catalog",
+    "SourceEntry", "Split", "Withdrawal", "load_catalog",
 ]  # fmt: skip

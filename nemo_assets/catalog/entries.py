@@ -31,7 +31,8 @@ class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identity: how a row's `id` is made. `uuid`: the source's uuid names the row; `problem_uuid`: it names the problem,
     so 12 hex of the content are appended; `content`: sha1 of the content; `text`: sha1 of the ready-made text.
     order: precedence in deduplication, smaller first. correctness_from: slug of the source whose evaluation is joined
-    by equal text, split by split.
+    by equal text, split by split. dropped_text: whether the text of rejected and removed records may be published;
+    false where the licence does not allow it. languages: ISO 639 codes of what the rows are written in.
     """
 
     repo: str
@@ -48,6 +49,8 @@ class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loss_terminators: bool = False
     subset: str = "default"
     correctness_from: str | None = None
+    dropped_text: bool = True
+    languages: tuple[str, ...] = ("en",)
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -143,6 +146,31 @@ class EvaluationSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     actions: ContaminationActions = ContaminationActions()
 
 
+WithdrawalReason = Literal["takedown", "licence", "error"]
+
+
+class Withdrawal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Records that no release may hold any longer, named in one of two ways.
+
+    id: every record with this id, of the source `dataset` (a slug) alone where that is given. It outlives changes of
+    the source, unless they change the id. record_uid: one record, in 32 hex digits; its file's content is part of what
+    it names, so that the entry no longer hits once the source changes that file.
+    """
+
+    reason: WithdrawalReason
+    id: str | None = None
+    record_uid: str | None = None
+    note: str = ""
+    dataset: str | None = None
+
+    @property
+    def named(self) -> str:
+        """What is withdrawn, in words: `id x of <slug>`."""
+        if self.record_uid is not None:
+            return f"record_uid {self.record_uid}"
+        return f"id {self.id}" + (f" of {self.dataset}" if self.dataset else "")
+
+
 class Catalog(msgspec.Struct, frozen=True, dict=True):
     """Everything declared, sources in precedence order."""
 
@@ -151,6 +179,7 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
     checkpoints: dict[str, Checkpoint]
     evaluation_sets: dict[str, EvaluationSet]
     duplicate_policy: DuplicatePolicy
+    withdrawals: tuple[Withdrawal, ...] = ()
 
     @cached_property
     def splits(self) -> Mapping[str, Split]:

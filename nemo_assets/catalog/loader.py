@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from nemo_assets.catalog.entries import Catalog, Checkpoint, DuplicatePolicy, EvaluationSet, PoolPolicy, SourceEntry
+from nemo_assets.catalog.entries import (
+    Catalog,
+    Checkpoint,
+    DuplicatePolicy,
+    EvaluationSet,
+    PoolPolicy,
+    SourceEntry,
+    Withdrawal,
+)
 from nemo_assets.errors import UserError
 
 CATALOG_DIR = Path(__file__).parent
@@ -20,6 +28,7 @@ _SPLIT = re.compile(r"\w+", re.ASCII)
 _POOL = re.compile(r"[a-z0-9_]+")
 _EVALUATION_SET = re.compile(r"[a-z0-9][a-z0-9._-]*")  # part of a tag, whose parts colons separate
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_RECORD_UID = re.compile(r"[0-9a-f]{32}")
 
 Decoded = TypeVar("Decoded")
 
@@ -30,6 +39,10 @@ class _Checkpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _EvaluationSets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evaluation_sets: dict[str, EvaluationSet]
+
+
+class _Withdrawals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    withdrawals: tuple[Any, ...]  # made entries one by one, so that a mistake can be told with the entry's number
 
 
 def load_catalog(directory: Path = CATALOG_DIR) -> Catalog:
@@ -53,7 +66,8 @@ def load_catalog(directory: Path = CATALOG_DIR) -> Catalog:
     checkpoints = _decode(directory / "policies" / "checkpoints.yaml", _Checkpoints).checkpoints
     evaluation_sets = _evaluation_sets(directory / "policies" / EVALUATION_SETS)
     duplicates = _duplicate_policy(directory / "policies" / "duplicates.yaml", sources)
-    return Catalog(sources, policy, checkpoints, evaluation_sets, duplicates)
+    withdrawals = _withdrawals(directory / "policies" / "withdrawals.yaml", sources)
+    return Catalog(sources, policy, checkpoints, evaluation_sets, duplicates, withdrawals)
 
 
 def _evaluation_sets(path: Path) -> dict[str, EvaluationSet]:
@@ -71,6 +85,35 @@ def _duplicate_policy(path: Path, sources: dict[str, SourceEntry]) -> DuplicateP
     if unknown := sorted(policy.removal_ceilings.keys() - sources.keys()):
         raise UserError(f"{path}: removal_ceilings names {unknown[0]!r}, which is no source here.")
     return policy
+
+
+def _withdrawals(path: Path, sources: dict[str, SourceEntry]) -> tuple[Withdrawal, ...]:
+    entries: dict[str, int] = {}
+    withdrawals = []
+    for number, content in enumerate(_decode(path, _Withdrawals).withdrawals, start=1):
+        where = f"{path}: entry {number}"
+        try:
+            entry = msgspec.convert(content, Withdrawal)
+        except msgspec.ValidationError as error:
+            raise UserError(f"{where}: {error}") from None
+        _check_withdrawal(where, entry, sources)
+        if (first := entries.setdefault(entry.named, number)) != number:
+            raise UserError(f"{where}: {entry.named} is withdrawn by entry {first} already. Keep one of the two.")
+        withdrawals.append(entry)
+    return tuple(withdrawals)
+
+
+def _check_withdrawal(where: str, entry: Withdrawal, sources: dict[str, SourceEntry]) -> None:
+    if not entry.id and not entry.record_uid:
+        raise UserError(f"{where}: needs an `id` or a `record_uid`, to say what is withdrawn.")
+    if entry.id and entry.record_uid:
+        raise UserError(f"{where}: has both `id` and `record_uid`. Make two entries of it, or leave one out.")
+    if entry.record_uid and not _RECORD_UID.fullmatch(entry.record_uid):
+        raise UserError(f"{where}: `record_uid` must be 32 hex digits in lower case, not {entry.record_uid!r}.")
+    if entry.record_uid and entry.dataset:
+        raise UserError(f"{where}: `dataset` limits an `id`; a record_uid names one record wherever it is.")
+    if entry.dataset and entry.dataset not in sources:
+        raise UserError(f"{where}: `dataset` names {entry.dataset!r}, which is no source here.")
 
 
 def _decode(path: Path, as_type: type[Decoded]) -> Decoded:

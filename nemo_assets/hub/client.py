@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
-from httpx2 import HTTPError, Response, TransportError
+from httpx2 import Client, HTTPError, Response, Timeout, TransportError
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -37,6 +40,9 @@ Result = TypeVar("Result")
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 _SILENCE_SECONDS = 30.0  # without a byte; a transfer that moves may take as long as it likes
+ANSWER_SECONDS = 120.0  # until an answer begins; the Hub itself gives up on a commit after 60 s
+_FULL = re.compile(r"storage|quota", re.IGNORECASE)  # what the reason of a refusal says when there is no room left
+_limiting = threading.Lock()
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -48,8 +54,8 @@ class Retry:
     so that transfers that failed together do not come back together.
 
     `attempts` are failures in a row before giving up: few for a question, so that a missing network is told within
-    15 s; more for a download, whose count starts again whenever bytes arrive. A wait the server asks for is obeyed up
-    to `longest_told_wait`: the Hub's commit quota is counted by the hour.
+    15 s; more (`download_attempts`) for a commit, and for a download, whose count starts again whenever bytes arrive.
+    A wait the server asks for is obeyed up to `longest_told_wait`: the Hub's commit quota is counted by the hour.
     """
 
     attempts: int = 5
@@ -77,12 +83,21 @@ class Patience:
 
         `also_transient` are statuses that pass with time for this very call.
         """
-        self._failures += 1
-        if not (is_transient(error) or status_of(error) in also_transient) or self._failures >= self._attempts:
+        if not (is_transient(error) or status_of(error) in also_transient) or not self.left:
             raise error
         told = told_wait(error)
         if told is not None and told > self._retry.longest_told_wait:
             raise error
+        self.wait(told)
+
+    @property
+    def left(self) -> bool:
+        """Whether another failure would be waited out."""
+        return self._failures + 1 < self._attempts
+
+    def wait(self, told: float | None = None) -> None:
+        """Count a failure and sleep: for the seconds that the server asked for, else for longer each time."""
+        self._failures += 1
         backoff = min(self._retry.longest_wait, self._retry.first_wait * 2.0 ** (self._failures - 1))
         scatter = random.random()
         self._retry.sleep(backoff * (1 - scatter / 2) if told is None else told + scatter * self._retry.first_wait)
@@ -105,6 +120,7 @@ class Hub:
         from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
         disable_progress_bars()  # progress is told through nemo_assets.progress
+        _limit_silence()
         return HfApi(endpoint=self.endpoint, token=self.token, library_name="nemo-assets")
 
     def call(self, action: Callable[[], Result]) -> Result:
@@ -131,6 +147,7 @@ class Hub:
             hf_raise_for_status,
         )
 
+        _limit_silence()
         url = hf_hub_url(repo_id, path, repo_type="dataset", revision=revision, endpoint=self.endpoint)
         # Compressed on the way, a byte range would be one of the compressed bytes.
         headers = {**build_hf_headers(token=self.token), "Accept-Encoding": "identity"}
@@ -149,6 +166,25 @@ class Hub:
             yield
         except (HTTPError, json.JSONDecodeError, OfflineModeIsEnabled, HFValidationError) as error:
             raise UserError(_explanation(error, self.endpoint, repo_id, revision)) from error
+
+
+def _limit_silence() -> None:
+    """Let every request of the client end: by itself it waits for an answer for ever."""
+    with _limiting:  # a second call would close the connections that the first has opened
+        _limit_silence_once()
+
+
+@cache
+def _limit_silence_once() -> None:
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    def create() -> Client:
+        client = default_client_factory()
+        client.timeout = Timeout(_SILENCE_SECONDS, read=ANSWER_SECONDS)
+        return client
+
+    set_client_factory(create)
 
 
 def status_of(error: Exception) -> int | None:
@@ -229,13 +265,22 @@ def _status_explanation(error: HfHubHTTPError, endpoint: str, repo_id: str) -> s
     match error.response.status_code:
         case 401:
             return f"{endpoint} refuses the token for {repo_id}. Set HF_TOKEN to a valid one."
+        case 402 | 403 | 413 if _FULL.search(error.server_message or ""):
+            return (
+                f"{endpoint} has no room for {repo_id} ({_in_one_line(error.server_message)}). Free storage there or "
+                "have more granted, then run again: what was sent is not sent twice."
+            )
         case 403:
-            said = error.server_message or "forbidden"
+            said = _in_one_line(error.server_message) or "forbidden"
             return f"{endpoint} denies access to {repo_id} ({said}). Set HF_TOKEN to a token with that permission."
         case 429:
             seconds = told_wait(error)
             when = "later" if seconds is None else f"in {seconds:.0f} s"
             return f"{endpoint} limits the rate of requests for {repo_id}. Run again {when}; a token raises the limit."
         case status:
-            said = error.server_message or "no reason given"
+            said = _in_one_line(error.server_message) or "no reason given"
             return f"{endpoint} answered {status} for {repo_id} ({said}). Run again later."
+
+
+def _in_one_line(message: str | None) -> str:
+    return " ".join((message or "").split()).rstrip(".")

@@ -1,41 +1,52 @@
 """Publishing to the Hub: upload first, then one commit that shows everything at once.
 
-Belongs here: making one commit land exactly once. The commit call of the client is not repeated by the client, and an
-error or a lost answer may hide a commit that landed; so each one carries the digest of its change in its description,
-and before trying again the history is searched for it. `upload_folder` is not used: it spreads a release over several
-commits.
+Belongs here: the questions a target answers, and bringing very large changes by way of a staging branch.
+Does not: what a change is to the Hub (`hub_changes`), sending bytes (`hub_uploads`), making one commit land exactly
+once (`hub_commits`). `upload_folder` of the client is not used: it spreads a release over several commits.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import BinaryIO, cast
 
-from httpx2 import HTTPError
-from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
-from nemo_assets.disk import content_sha256
 from nemo_assets.errors import UserError
-from nemo_assets.hub.client import Hub, Patience, status_of
+from nemo_assets.hub.client import ANSWER_SECONDS, Hub, Patience, status_of
+from nemo_assets.hub.commit_budget import CommitBudget
 from nemo_assets.hub.download import git_blob_id, read_bytes
+from nemo_assets.hub.hub_changes import (
+    Plan,
+    Tree,
+    change_key,
+    files_of,
+    operations_of,
+    require_room,
+    same_bytes,
+    staging_branch,
+)
+from nemo_assets.hub.hub_commits import Intent, commit_once, head_of, history_of, location_of
+from nemo_assets.hub.hub_uploads import additions_of, upload
+from nemo_assets.hub.remote_stream import open_remote
 from nemo_assets.hub.sources import SourceFile, list_files, require_repo_id
-from nemo_assets.hub.targets import Change, HeadMovedError
-from nemo_assets.progress import track
+from nemo_assets.hub.targets import MAIN, Change, HeadMovedError, TagTakenError
 
-if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, HfApi
+COMMIT_FILES = 5_000  # the Hub gives up on a commit after 60 s
 
-_KEY_LABEL = "nemo-assets change: "
-_GROUP_BYTES = 2 << 30  # uploaded and retried together; small enough that a progress bar moves
-_GROUP_FILES = 100
-_CONFLICT = 409  # another commit is being written at this moment
-_STALE_PARENT = 412
-_RATE_LIMITED = 429  # turned away at the door: nothing can have landed
+_LISTED_AT_ONCE = 50_000  # the client itself trusts no longer list that comes in one answer
+_AHEAD_BYTES = 64 << 10  # more than a Parquet footer of few columns, far less than one of their chunks
+_TAKEN = 409
+_NOT_ALLOWED = (403, 404)
 
 
 @dataclass(frozen=True)
@@ -44,21 +55,20 @@ class HubTarget:
 
     hub: Hub
     private: bool = True
+    budget: CommitBudget | None = None
 
     def location(self, repo_id: str) -> str:
-        return f"hf://datasets/{repo_id}"
+        return location_of(repo_id)
 
-    def head(self, repo_id: str) -> str | None:
-        with self.hub.explained(repo_id, "main"):
-            try:
-                return self.hub.call(lambda: self.hub.api().dataset_info(repo_id, expand=["sha"])).sha
-            except RepositoryNotFoundError:
-                return None
+    def head(self, repo_id: str, branch: str = MAIN) -> str | None:
+        with self.hub.explained(repo_id, branch):
+            return head_of(self.hub, repo_id, branch)
 
     def paths(self, repo_id: str, revision: str) -> dict[str, str]:
         """Path → sha256; the few files that git holds itself are read for theirs."""
-        files = self._files(repo_id, revision)
-        return {file.path: file.sha256 or self._read_sha256(repo_id, file, revision) for file in files}
+        with self.hub.explained(repo_id, revision):
+            files = self._tree(repo_id, revision).visible
+            return {file.path: file.sha256 or self._sha256(repo_id, file, revision) for file in files}
 
     def read(self, repo_id: str, path: str, revision: str) -> bytes | None:
         with self.hub.explained(repo_id, revision):
@@ -67,20 +77,66 @@ class HubTarget:
             except RemoteEntryNotFoundError:
                 return None
 
-    def commit(self, repo_id: str, change: Change, parent: str | None) -> str:
+    def open(self, repo_id: str, path: str, revision: str) -> AbstractContextManager[BinaryIO]:
+        from huggingface_hub.hf_api import RepoFile
+
+        api = self.hub.api()
+        with self.hub.explained(repo_id, revision):
+            found = self.hub.call(lambda: api.get_paths_info(repo_id, [path], revision=revision, repo_type="dataset"))
+        if not found or not isinstance(found[0], RepoFile):
+            raise UserError(f"{self.location(repo_id)} at {revision} has no file {path}.")
+        return cast(BinaryIO, open_remote(self.hub, repo_id, path, revision, found[0].size, _AHEAD_BYTES))
+
+    def commit(self, repo_id: str, change: Change, parent: str | None, branch: str = MAIN) -> str:
         require_repo_id(repo_id)
         self.require_writable(repo_id)
         with self.hub.explained(repo_id, parent):
-            base = parent or self._created(repo_id)
-            self._require_head(repo_id, base)  # before gigabytes are sent; the commit itself asks again
-            there = {file.path: file for file in self._files(repo_id, base)}
-            additions = {path: new for path, new in change.additions.items() if not _same(there.get(path), new)}
-            deletions = [path for path in change.deletions if path in there]
-            if not additions and not deletions:
-                return base
-            operations = _operations(additions)
-            self._upload(repo_id, operations)
-            return self._commit_once(repo_id, change, operations, deletions, base)
+            base = self._base(repo_id, parent, branch)  # before gigabytes are sent; the commit itself asks again
+            plan = self._plan(repo_id, change, base)
+            staging = staging_branch(change) if max(plan.size, files_of(change)) > COMMIT_FILES else None
+            published = base.revision
+            if plan:
+                require_room(self.location(repo_id), plan, base)
+                intent = Intent(
+                    repo_id, branch, base.revision, change.summary, change.description, change_key(change, base, branch)
+                )
+                if staging is not None and plan.files:
+                    plan = self._staged(plan, base, replace(intent, branch=staging))
+                published = self._send(plan, intent)
+            if staging is not None:
+                self.delete_branch(repo_id, staging)
+            return published
+
+    def delete_branch(self, repo_id: str, branch: str) -> None:
+        api = self.hub.api()
+        with self.hub.explained(repo_id, branch):
+            try:
+                self.hub.call(lambda: api.delete_branch(repo_id, branch=branch, repo_type="dataset"))
+            except HfHubHTTPError as error:
+                if status_of(error) != 404:
+                    raise
+
+    def tags(self, repo_id: str) -> dict[str, str]:
+        api = self.hub.api()
+        with self.hub.explained(repo_id):
+            try:
+                refs = self.hub.call(lambda: api.list_repo_refs(repo_id, repo_type="dataset"))
+            except RepositoryNotFoundError:
+                return {}
+        return {tag.name: tag.target_commit for tag in sorted(refs.tags, key=lambda tag: tag.name)}
+
+    def set_tag(self, repo_id: str, tag: str, revision: str, message: str = "") -> None:
+        patience = Patience(self.hub.retry, self.hub.retry.attempts)
+        while not self._tagged(repo_id, tag, revision, message):
+            named = self.tags(repo_id).get(tag)
+            if named == revision:
+                return
+            if named is not None or not patience.left:
+                raise TagTakenError(self.location(repo_id), tag, named or "another commit")
+            patience.wait()  # the list of tags lags behind
+
+    def loadable(self, repo_id: str, revision: str) -> str:
+        return repo_id
 
     def url(self, repo_id: str, revision: str | None = None) -> str:
         page = f"{self.hub.endpoint}/datasets/{repo_id}"
@@ -95,135 +151,144 @@ class HubTarget:
                 f"{repo_id.partition('/')[0]}, or set NEMO_PUBLISH_TO to a directory."
             )
 
-    def _created(self, repo_id: str) -> str:
-        """Create the repo and return the commit it begins with.
-
-        Raises:
-            HeadMovedError: somebody else created it first and has published already.
-        """
-        api = self.hub.api()
-        self.hub.call(lambda: api.create_repo(repo_id, repo_type="dataset", private=self.private, exist_ok=True))
-        head = self.head(repo_id)
-        if head is None:
-            raise UserError(f"{self.location(repo_id)} was created but cannot be read. Set HF_TOKEN to one that may.")
-        if self._files(repo_id, head):
-            raise HeadMovedError(self.location(repo_id), None, head)
-        return head
-
-    def _files(self, repo_id: str, revision: str) -> tuple[SourceFile, ...]:
-        """The files of a release: hidden ones, as the `.gitattributes` every repo is born with, are none."""
+    def _tagged(self, repo_id: str, tag: str, revision: str, message: str) -> bool:
+        """Create the tag; False if there is one of that name."""
+        api, note = self.hub.api(), message or None
         with self.hub.explained(repo_id, revision):
-            found = self.hub.call(lambda: list_files(self.hub, repo_id, revision))
-        return tuple(file for file in found if not any(part.startswith(".") for part in file.path.split("/")))
+            try:
+                self.hub.call(
+                    lambda: api.create_tag(repo_id, tag=tag, tag_message=note, revision=revision, repo_type="dataset")
+                )
+            except HfHubHTTPError as error:
+                if status_of(error) != _TAKEN:
+                    raise
+                return False
+        return True
 
-    def _read_sha256(self, repo_id: str, file: SourceFile, revision: str) -> str:
+    # What is there
+
+    def _tree(self, repo_id: str, revision: str) -> Tree:
+        """All files, in one request as long as the Hub lists them at once. Raises what the client raises."""
+        api = self.hub.api()
+        info = self.hub.call(
+            lambda: api.dataset_info(repo_id, revision=revision, timeout=ANSWER_SECONDS, files_metadata=True)
+        )
+        if info.sha is None:
+            raise UserError(f"{self.location(repo_id)} names no commit of {revision}. Run again later.")
+        siblings = info.siblings or []
+        files = [
+            SourceFile(each.rfilename, each.size, each.lfs.sha256 if each.lfs else None, each.blob_id)
+            for each in siblings
+            if each.size is not None
+        ]
+        if not siblings or len(files) < len(siblings) or len(siblings) >= _LISTED_AT_ONCE:
+            pinned = info.sha
+            files = list(self.hub.call(lambda: list_files(self.hub, repo_id, pinned)))
+        return Tree(info.sha, {file.path: file for file in sorted(files, key=lambda file: file.path)})
+
+    def _content(self, repo_id: str, file: SourceFile, revision: str) -> bytes:
+        """The bytes of a small file, compared with what the listing says of them."""
         content = self.read(repo_id, file.path, revision)
         if content is None or git_blob_id(content) != file.blob_id:
             raise UserError(f"{self.location(repo_id)}/{file.path}: received is not what is listed. Run again.")
-        return hashlib.sha256(content).hexdigest()
+        return content
 
-    def _require_head(self, repo_id: str, parent: str) -> None:
-        head = self.head(repo_id)
-        if head != parent:
-            raise HeadMovedError(self.location(repo_id), parent, head)
+    def _sha256(self, repo_id: str, file: SourceFile, revision: str) -> str:
+        return hashlib.sha256(self._content(repo_id, file, revision)).hexdigest()
 
-    def _upload(self, repo_id: str, operations: list[CommitOperationAdd]) -> None:
-        """Send the bytes, which no reader sees before the commit. What the Hub has already is not sent again."""
+    # Where to commit
+
+    def _base(self, repo_id: str, parent: str | None, branch: str) -> Tree:
+        """What the branch holds, which must be `parent`; repo and branch are created where they do not exist.
+
+        Raises:
+            HeadMovedError: the branch is elsewhere.
+        """
+        if parent is None:
+            self._create(repo_id)
+        try:
+            found = self._tree(repo_id, branch)
+        except RevisionNotFoundError:
+            found = self._branched(repo_id, branch, parent or history_of(self.hub, repo_id, MAIN)[-1])
+        except RepositoryNotFoundError as error:
+            if parent is not None:
+                raise HeadMovedError(self.location(repo_id), parent, None) from error
+            raise UserError(
+                f"{self.location(repo_id)}: a repo of that name exists, and this token does not see it. "
+                "Set HF_TOKEN to one that may write to it, or NEMO_PUBLISH_TO to another organisation."
+            ) from error
+        if found.revision == parent or (parent is None and not found.visible):
+            return found
+        if parent is not None and found.revision in history_of(self.hub, repo_id, parent):
+            return self._tree(repo_id, parent)  # a cache that lags behind; the commit is refused if it is not
+        raise HeadMovedError(self.location(repo_id), parent, found.revision)
+
+    def _create(self, repo_id: str) -> None:
         api = self.hub.api()
-        total = sum(operation.upload_info.size for operation in operations)
-        with track(f"upload to {self.location(repo_id)}", total, "B") as meter:
-            for group in _groups(operations):
-                self.hub.call(partial(_preupload, api, repo_id, group))
-                meter.advance(sum(operation.upload_info.size for operation in group))
+        try:
+            self.hub.call(lambda: api.create_repo(repo_id, repo_type="dataset", private=self.private, exist_ok=True))
+        except HfHubHTTPError as error:
+            if status_of(error) not in _NOT_ALLOWED:
+                raise
+            raise UserError(
+                f"{self.location(repo_id)}: this token may not create datasets of {repo_id.partition('/')[0]} "
+                f"({error.server_message or 'no reason given'}). "
+                "Correct NEMO_PUBLISH_TO, or set HF_TOKEN to one that may write there."
+            ) from error
 
-    def _commit_once(
-        self, repo_id: str, change: Change, operations: list[CommitOperationAdd], deletions: list[str], parent: str
-    ) -> str:
-        """Commit on top of `parent`; after a failure that leaves the outcome open, look before trying again."""
-        from huggingface_hub import CommitOperationDelete
-
-        key = _change_key(change, parent)
-        removals = [CommitOperationDelete(path, is_folder=False) for path in deletions]
-        patience = Patience(self.hub.retry, self.hub.retry.attempts)
+    def _branched(self, repo_id: str, branch: str, start: str) -> Tree:
         api = self.hub.api()
-        while True:
-            try:
-                published = api.create_commit(
-                    repo_id,
-                    [*operations, *removals],
-                    commit_message=change.summary,
-                    commit_description=f"{change.description}\n\n{_KEY_LABEL}{key}".strip(),
-                    repo_type="dataset",
-                    parent_commit=parent,
-                )
-                return published.oid
-            except HTTPError as error:
-                if status_of(error) != _RATE_LIMITED and (landed := self._landed(repo_id, key)):
-                    return landed
-                if status_of(error) == _STALE_PARENT:
-                    raise HeadMovedError(self.location(repo_id), parent, self.head(repo_id)) from error
-                patience.wait_or_raise(error, _CONFLICT)
+        self.hub.call(
+            lambda: api.create_branch(repo_id, branch=branch, revision=start, repo_type="dataset", exist_ok=True)
+        )
+        return self._tree(repo_id, branch)
 
-    def _landed(self, repo_id: str, key: str) -> str | None:
-        """The commit that carries `key`, wherever in the history; None if there is none."""
-        commits = self.hub.call(lambda: self.hub.api().list_repo_commits(repo_id, repo_type="dataset"))
-        return next((commit.commit_id for commit in commits if f"{_KEY_LABEL}{key}" in commit.message), None)
+    # What to commit
 
+    def _plan(self, repo_id: str, change: Change, base: Tree) -> Plan:
+        """The part of a change that is not there yet."""
+        additions = {path: new for path, new in change.additions.items() if not same_bytes(base.files.get(path), new)}
+        copies: dict[str, str] = {}
+        for revision in sorted(set(change.restored.values())):
+            then = self._tree(repo_id, revision).files
+            for path in sorted(path for path, wanted in change.restored.items() if wanted == revision):
+                if path not in then:
+                    raise UserError(f"{self.location(repo_id)} at {revision} has no file {path} to bring back.")
+                if path in base.files and base.files[path].content_id == then[path].content_id:
+                    continue
+                if then[path].sha256:
+                    copies[path] = revision
+                else:
+                    additions[path] = self._content(repo_id, then[path], revision)
+        return Plan(additions, copies, [path for path in change.deletions if path in base.files])
 
-def _preupload(api: HfApi, repo_id: str, group: list[CommitOperationAdd]) -> None:
-    """Upload one group. The client wraps what went wrong with a file, so it is taken out again to be judged.
+    def _staged(self, plan: Plan, base: Tree, intent: Intent) -> Plan:
+        """Commit the files to a branch that nobody looks at, in parts; what is left is to bring them from there.
 
-    Xet storage has errors of its own, which no type of the client gathers; it repeats what can be repeated itself.
-    """
-    try:
-        api.preupload_lfs_files(repo_id, group, repo_type="dataset", revision="main", free_memory=False)
-    except HTTPError:
-        raise
-    except (RuntimeError, OSError) as error:
-        if isinstance(error.__cause__, HTTPError):
-            raise error.__cause__ from error
-        raise UserError(
-            f"hf://datasets/{repo_id}: an upload failed ({error}). Run again: what was sent is not sent twice."
-        ) from error
+        What an earlier attempt has committed there stays. Deletions go along, so that no folder ever holds both the
+        files of the last release and those of the next.
+        """
+        try:
+            there = self._tree(intent.repo_id, intent.branch)
+        except RevisionNotFoundError:
+            there = self._branched(intent.repo_id, intent.branch, base.revision)
+        missing = {path: file for path, file in plan.files.items() if not same_bytes(there.files.get(path), file)}
+        waiting = [*(path for path in plan.deletions if path in there.files), *missing]
+        head, number = there.revision, -(-len(waiting) // COMMIT_FILES)
+        remaining = iter(waiting)
+        for part in range(1, number + 1):
+            some = list(islice(remaining, COMMIT_FILES))
+            step = Plan({path: missing[path] for path in some if path in missing}, {}, [])
+            step = replace(step, deletions=[path for path in some if path not in missing])
+            summary = f"{intent.summary} (staging, part {part} of {number})"
+            key = hashlib.sha256(json.dumps([intent.key, head, some]).encode()).hexdigest()
+            head = self._send(step, replace(intent, parent=head, summary=summary, key=key))
+        staged = self._tree(intent.repo_id, head).files
+        copies = {path: head for path in plan.files if staged[path].sha256}
+        rest = {path: content for path, content in plan.additions.items() if path not in copies}
+        return replace(plan, additions=rest, copies={**plan.copies, **copies})
 
-
-def _same(there: SourceFile | None, content: Path | bytes) -> bool:
-    if there is None:
-        return False
-    size = len(content) if isinstance(content, bytes) else content.stat().st_size
-    if size != there.size:
-        return False
-    return content_sha256(content) == there.sha256 if there.sha256 else git_blob_id(content) == there.blob_id
-
-
-def _operations(additions: Mapping[str, Path | bytes]) -> list[CommitOperationAdd]:
-    from huggingface_hub import CommitOperationAdd
-
-    return [CommitOperationAdd(path, content) for path, content in sorted(additions.items())]
-
-
-def _groups(operations: list[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:
-    """The operations in order, cut where a group has enough files or bytes."""
-    group: list[CommitOperationAdd] = []
-    for operation in operations:
-        if group and (
-            len(group) == _GROUP_FILES
-            or sum(member.upload_info.size for member in group) + operation.upload_info.size > _GROUP_BYTES
-        ):
-            yield group
-            group = []
-        group.append(operation)
-    if group:
-        yield group
-
-
-def _change_key(change: Change, parent: str) -> str:
-    """The digest of what is committed and where, so that the same change on another parent is another commit."""
-    identity = [
-        parent,
-        sorted((path, content_sha256(content)) for path, content in change.additions.items()),
-        sorted(change.deletions),
-        change.summary,
-        change.description,
-    ]
-    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    def _send(self, plan: Plan, intent: Intent) -> str:
+        additions = additions_of(plan.additions)
+        upload(self.hub, intent.repo_id, intent.branch, additions)
+        return commit_once(self.hub, self.budget, intent, operations_of(additions, plan))

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 _AHEAD_BYTES = 4 << 20  # one request a range: enough that a long head is not thousands of them
 
 
-def open_remote(hub: Hub, repo_id: str, path: str, revision: str, size: int) -> io.BufferedReader:
-    """The file of `size` bytes at a pinned revision. Every failure of the Hub or the network is a UserError."""
-    return io.BufferedReader(_RemoteFile(hub, repo_id, path, revision, size), _AHEAD_BYTES)
+def open_remote(
+    hub: Hub, repo_id: str, path: str, revision: str, size: int, ahead: int = _AHEAD_BYTES
+) -> io.BufferedReader:
+    """The file of `size` bytes at a pinned revision, read `ahead` bytes at a time, or more where more is asked for.
+
+    Every failure of the Hub or the network is a UserError.
+    """
+    return io.BufferedReader(_RemoteFile(hub, repo_id, path, revision, size), ahead)
 
 
 class _RemoteFile(io.RawIOBase):

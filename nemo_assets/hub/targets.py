@@ -8,9 +8,16 @@ Does not: how a directory (`directory_target`) or the Hub (`hub_target`) keeps t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
+
+MAIN = "main"
+"""The branch that readers see unless they ask for another."""
+
+FOLDER_ENTRIES = 10_000
+"""Entries of one folder that the Hub accepts."""
 
 
 class HeadMovedError(Exception):
@@ -22,28 +29,40 @@ class HeadMovedError(Exception):
         self.head = head
 
 
+class TagTakenError(Exception):
+    """The tag names another commit already."""
+
+    def __init__(self, location: str, tag: str, revision: str) -> None:
+        super().__init__(f"{location}: {tag} names {revision} already")
+        self.tag = tag
+        self.revision = revision
+
+
 @dataclass(frozen=True)
 class Change:
-    """One commit: files to write (path in the repo → content) and paths to delete.
+    """One commit: files to write (path in the repo → content), paths to delete, and files to bring back.
 
-    A deletion of a path that is not there is no error, so a change can be published again after a kill.
+    `restored` maps a path to the revision whose bytes of that path are wanted; they are copied at the destination. A
+    deletion of a path that is not there is no error, so a change can be published again after a kill.
     """
 
     additions: Mapping[str, Path | bytes]
     deletions: tuple[str, ...]
     summary: str
     description: str = ""
+    restored: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.summary.strip():
             raise ValueError("a change needs a summary")
-        for path in (*self.additions, *self.deletions):
+        for path in (*self.additions, *self.deletions, *self.restored):
             pure = PurePosixPath(path)
             hidden = any(part.startswith(".") for part in pure.parts)
             if pure.is_absolute() or hidden or str(pure) != path:
                 raise ValueError(f"{path!r} is no plain relative path")
-        if both := set(self.additions) & set(self.deletions):
-            raise ValueError(f"{sorted(both)[0]!r} is both written and deleted")
+        written, restored = set(self.additions), set(self.restored)
+        if both := (written | restored) & set(self.deletions) or written & restored:
+            raise ValueError(f"{min(both)!r} is named twice")
 
 
 class Target(Protocol):
@@ -55,24 +74,48 @@ class Target(Protocol):
     def require_writable(self, repo_id: str) -> None:
         """Raise UserError if publishing there cannot even be tried, before any work is done or the network is used."""
 
-    def head(self, repo_id: str) -> str | None:
-        """The current commit id; None while the repo does not exist."""
+    def head(self, repo_id: str, branch: str = MAIN) -> str | None:
+        """The current commit id of a branch; None while the repo or the branch does not exist."""
 
     def paths(self, repo_id: str, revision: str) -> dict[str, str]:
         """Path → hex sha256 of its bytes, for every file at `revision`, hidden ones left out."""
 
     def read(self, repo_id: str, path: str, revision: str) -> bytes | None:
-        """The bytes of a file at `revision`; None when there is no such file."""
+        """The bytes of a file at `revision`, whichever it is; None when there is no such file."""
 
-    def commit(self, repo_id: str, change: Change, parent: str | None) -> str:
+    def open(self, repo_id: str, path: str, revision: str) -> AbstractContextManager[BinaryIO]:
+        """A file at `revision` to read parts of: what is not asked for is not transferred.
+
+        Raises UserError if there is no such file.
+        """
+
+    def commit(self, repo_id: str, change: Change, parent: str | None, branch: str = MAIN) -> str:
         """Publish `change` on top of `parent` in one step and return the new commit id.
 
-        Either everything of the change is visible afterwards, or nothing. A repo that does not exist is created. A
-        change that changes nothing returns the current head and leaves no trace.
+        Either everything of the change is visible afterwards, or nothing. A repo that does not exist is created, and
+        so is a branch, at `parent`. A change that changes nothing returns the current head and leaves no trace.
 
         Raises:
             HeadMovedError: the head is no longer `parent`; nothing was published.
+            UserError: the change would leave a folder with more than FOLDER_ENTRIES entries, or what a user can put
+                right: token, rights, name, quota, disk.
         """
+
+    def delete_branch(self, repo_id: str, branch: str) -> None:
+        """Take a branch away; that it is not there is no error. What only it held may be lost."""
+
+    def tags(self, repo_id: str) -> dict[str, str]:
+        """Tag → commit id, sorted by tag; empty while the repo does not exist."""
+
+    def set_tag(self, repo_id: str, tag: str, revision: str, message: str = "") -> None:
+        """Name a commit for ever; that the tag names it already is no error.
+
+        Raises:
+            TagTakenError: the tag names another commit.
+        """
+
+    def loadable(self, repo_id: str, revision: str) -> str:
+        """What `datasets.load_dataset` takes: the repo id, to be given with `revision`, or the path of a directory."""
 
     def url(self, repo_id: str, revision: str | None = None) -> str:
         """Where a person can look at the repo."""

@@ -29,6 +29,7 @@ from nemo_assets.stages.normalized import normalize
 from nemo_assets.stages.pools import POOLS_CODE, build_pools
 from nemo_assets.stages.published import PUBLISHED_CODE, publish
 from nemo_assets.stages.raw import fetch_split
+from nemo_assets.stages.results import RESULTS_CODE, publish_results
 from nemo_assets.stages.scored import score
 from nemo_assets.stages.signatures import SIGNATURES_CODE, sign
 
@@ -134,8 +135,9 @@ def pools(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.M
     pool="hf", opt_in="publish", code_version=PUBLISHED_CODE,
 )  # fmt: skip
 def published(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
-    """One commit per split to the target repo: rows, pools with text, tools catalog, ledger and card.
+    """One commit per split to the target repo: rows, pools with text, ledger, reports and card.
 
+    What is there is verified before a tag makes it a release; with NEMO_APPROVAL=1 it waits for `nemo-assets approve`.
     Runs by itself only with NEMO_AUTO_PUBLISH=1.
     """
     here = settings.load()
@@ -153,6 +155,19 @@ def scored(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.
     """
     here = settings.load()
     return materialized(score(here.catalog.split(context.partition_key), here), here)
+
+
+@chain_asset(
+    deps=["scored", "published"], group="scores", columns=columns.SCORE_COLUMNS, kinds=["huggingface", "parquet"],
+    pool="hf", opt_in="publish", code_version=RESULTS_CODE,
+)  # fmt: skip
+def results(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
+    """A second commit on top of the release: the scores, joinable by `id`, and what the card says of them.
+
+    Runs by itself only with NEMO_AUTO_PUBLISH=1; it never triggers scoring.
+    """
+    here = settings.load()
+    return materialized(publish_results(here.catalog.split(context.partition_key), here), here)
 
 
 @chain_asset(
@@ -184,8 +199,8 @@ def _tell_first_recipe(catalog: Catalog, split: Split, context: dg.AssetExecutio
 
 
 CHAIN: tuple[ChainAsset, ...] = (
-    raw, evaluation_sets, normalized, signatures, duplicates, deduped, ledger, pools, published, scored, inventory,
-    metadata_coverage,
+    raw, evaluation_sets, normalized, signatures, duplicates, deduped, ledger, pools, published, scored, results,
+    inventory, metadata_coverage,
 )  # fmt: skip
 
 COVERS: dict[str, Per] = {SOURCE: "split", RECIPE: "split", **{asset.name: asset.per for asset in CHAIN}}

@@ -16,7 +16,7 @@ from nemo_assets.stages.duplicates import REMOVED_SCHEMA
 from nemo_assets.stages.evaluation_sets import EVALUATION_SCHEMA
 from nemo_assets.stages.metadata_coverage import MEASURES
 from nemo_assets.stages.pools import MEMBERSHIP_SCHEMA
-from nemo_assets.stages.published import published_schema
+from nemo_assets.stages.release_files import published_schema
 
 _OWN = {
     "row_verified": "meta_row_verified of the row, null taken as false; a verified row survives an unverified one",

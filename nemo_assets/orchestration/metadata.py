@@ -194,7 +194,20 @@ def _release(manifest: Manifest) -> Metadata:
     details = manifest.details
     if "commit" not in details:
         return {}
-    return {"release": dg.MetadataValue.url(details["url"]), "repo": details["repo"], "commit": details["commit"]}
+    waiting = {"waiting": f"for `nemo-assets approve {manifest.partition}`"} if "waiting" in details else {}
+    changes = manifest.counters.get("changes", {})
+    lines = [
+        {"rows": what, "cause": cause, "count": count}
+        for what in ("entered", "left", "changed", "moved")
+        for cause, count in changes.get(what, {}).items()
+    ]
+    return {
+        "release": dg.MetadataValue.url(details["url"]) if "://" in details["url"] else details["url"],
+        "repo": details["repo"],
+        "commit": details["commit"],
+        **({"tag": details["tag"]} if "tag" in details else waiting),
+        **({"changes": table(lines), "since": changes["since"]} if lines else {}),
+    }
 
 
 def _scores(checkpoints: Mapping[str, Mapping[str, Any]]) -> Metadata:

@@ -22,6 +22,7 @@ _PACKAGE = Path(__file__).parent.parent
 # A template module is one of its splits' own dependencies; everything else in these packages is shared by all splits.
 _SHARED = ("harmony", "records")
 _OWN = ("harmony/templates", "records/adapters")
+_NOT_OF_ROWS = frozenset({"splits", "order", "title", "license", "dropped_text", "languages"})  # of a source's entry
 _NOT_ROWS = ("recipe",)  # modules of `records` that nothing which `normalized` writes depends on
 
 
@@ -56,19 +57,22 @@ def _owned(path: str) -> bool:
 
 
 def normalize_recipe(split: Split, package: Path = _PACKAGE) -> str:
-    """Digest of what `normalized` does to this split: entry, adapter, templates it may use, shared code."""
+    """Digest of what `normalized` does to this split: what is declared of it, and the code."""
+    return digest(normalize_recipes(split, package))
+
+
+def normalize_recipes(split: Split, package: Path = _PACKAGE) -> dict[str, str]:
+    """The two halves of `normalize_recipe`: `catalog`, what is declared; `code`: adapter, templates, shared code."""
     source = split.source
-    entry = msgspec.structs.asdict(source) | {"splits": None, "order": None, "title": None, "license": None}
+    entry = {name: value for name, value in msgspec.structs.asdict(source).items() if name not in _NOT_OF_ROWS}
     adapter = package / "records" / "adapters" / f"{source.adapter}.py"
-    return digest(
-        {
-            "entry": msgspec.to_builtins(entry),
-            "split": msgspec.to_builtins(split.entry),
-            "adapter": code_digest(adapter),
-            "templates": [code_digest(path) for path in template_modules(source.template, adapter, package)],
-            "shared": package_digest(*_SHARED, package=package),
-        }
-    )
+    code = {
+        "adapter": code_digest(adapter),
+        "templates": [code_digest(path) for path in template_modules(source.template, adapter, package)],
+        "shared": package_digest(*_SHARED, package=package),
+    }
+    declared = {"entry": msgspec.to_builtins(entry), "split": msgspec.to_builtins(split.entry)}
+    return {"catalog": digest(declared), "code": digest(code)}
 
 
 def template_modules(template: str, adapter: Path, package: Path = _PACKAGE) -> list[Path]:

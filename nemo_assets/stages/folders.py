@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 from nemo_assets.catalog import Split
 from nemo_assets.disk import write_durably
 from nemo_assets.errors import UserError
-from nemo_assets.hub.card import CardContent, ConfigSplit, SplitFunnel, dataset_card
+from nemo_assets.hub.card import dataset_card
+from nemo_assets.hub.card_content import CardContent, ConfigSplit, SplitFunnel
+from nemo_assets.hub.features import features_of
 from nemo_assets.hub.sources import open_source, visible_files
 from nemo_assets.hub.targets import Change, HeadMovedError, Target
 from nemo_assets.progress import track
@@ -101,14 +103,16 @@ def _write_tools_catalog(split: Split, store: Store, manifest: Manifest, out_dir
 def _readme(splits: Sequence[Split], store: Store, shards: dict[str, list[Path]], out_dir: Path) -> str:
     source = splits[0].source
     manifests = {split.name: store.current(Stage.NORMALIZED, split.key) for split in splits}
-    revision = store.current(Stage.RAW, splits[0].key).details["revision"]
+    revisions = {split.name: store.current(Stage.RAW, split.key).details["revision"] for split in splits}
     configs = tuple(
         ConfigSplit(
             "rows",
             name,
-            tuple(p.relative_to(out_dir).as_posix() for p in paths),
+            _glob(name, paths, out_dir),
             manifests[name].rows(),
             sum(map(_memory, paths)),
+            sum(path.stat().st_size for path in paths),
+            features_of(ROW_SCHEMA),
         )
         for name, paths in shards.items()
         if paths
@@ -116,21 +120,26 @@ def _readme(splits: Sequence[Split], store: Store, shards: dict[str, list[Path]]
     funnels = tuple(
         SplitFunnel(name, m.counters["records"], m.rows(), m.counters["rejected"], {}) for name, m in manifests.items()
     )
-    columns = tuple((c.name, str(c.type), c.description) for c in COLUMNS)
-    license_id = "other" if " " in source.license else source.license
     return dataset_card(
         CardContent(
-            out_dir.name,
-            f"{source.title}, normalized",
-            source.repo,
-            revision,
-            license_id,
-            (),
-            configs,
-            funnels,
-            columns,
+            repo_id=out_dir.name,
+            title=f"{source.title}, normalized",
+            source_repo=source.repo,
+            source_revisions=revisions,
+            license=source.license,
+            config_splits=configs,
+            funnels=funnels,
+            columns=tuple((c.name, str(c.type), c.description) for c in COLUMNS),
+            languages=source.languages,
         )
     )
+
+
+def _glob(split: str, paths: Sequence[Path], out_dir: Path) -> str:
+    """All files of a split, whichever way their names end."""
+    first = paths[0].relative_to(out_dir).as_posix()
+    folder, _, name = first.rpartition("/")
+    return f"{folder}/{split}{name.removeprefix(split)[0]}*.parquet".lstrip("/")
 
 
 def _memory(path: Path) -> int:

@@ -16,13 +16,14 @@ from nemo_assets.stages.normalized import normalize_basis
 from nemo_assets.stages.pools import correctness_origin, pools_basis
 from nemo_assets.stages.published import is_at_destination, publish_basis, release_inputs
 from nemo_assets.stages.raw import raw_basis
+from nemo_assets.stages.results import results_basis
 from nemo_assets.stages.scored import score_basis, scored_checkpoints
 from nemo_assets.stages.signatures import sign_basis
 from nemo_assets.stages.split_files import split_files
 from nemo_assets.storage import Basis, Manifest, Stage
 
 BEFORE_DUPLICATES = (Stage.RAW, Stage.NORMALIZED, Stage.SIGNATURES)
-AFTER_DUPLICATES = (Stage.DEDUPED, Stage.LEDGER, Stage.POOLS, Stage.PUBLISHED, Stage.SCORED)
+AFTER_DUPLICATES = (Stage.DEDUPED, Stage.LEDGER, Stage.POOLS, Stage.PUBLISHED, Stage.SCORED, Stage.RESULTS)
 CHAIN = (*BEFORE_DUPLICATES, Stage.DUPLICATES, *AFTER_DUPLICATES)
 
 Currency = Literal["current", "stale", "missing"]
@@ -97,5 +98,7 @@ def _split_basis(stage: Stage, split: Split, settings: Settings) -> Basis | None
             return publish_basis(split, settings, release_inputs(split, store))
         case Stage.SCORED:
             return score_basis(settings, store.current(Stage.DEDUPED, split.key), scored_checkpoints(settings))
+        case Stage.RESULTS:
+            return results_basis(store.current(Stage.PUBLISHED, split.key), store.current(Stage.SCORED, split.key))
         case _:
             raise ValueError(f"{stage} is not made split by split")

@@ -28,6 +28,7 @@ from nemo_assets.scoring.model import directory_revision, require_extra
 from nemo_assets.scoring.percentile import percentile_within_split
 from nemo_assets.scoring.rows import ENGINE_SCHEMA, INPUT_SCHEMA, PERCENTILE_FIELD, SCORE_SCHEMA
 from nemo_assets.settings import TOKENS_PER_FORWARD, Settings
+from nemo_assets.stages.published import require_tagged
 from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import scan, write_part
@@ -53,10 +54,12 @@ def score(split: Split, settings: Settings) -> Manifest:
     Raises UserError for missing extras, credentials or models, and where `published` is older than `deduped`.
     """
     require_scorer(settings)
-    store, checkpoints = settings.store, scored_checkpoints(settings)
+    store = settings.store
     published, deduped = store.current(Stage.PUBLISHED, split.key), store.current(Stage.DEDUPED, split.key)
     if published.inputs[Stage.DEDUPED] != deduped.data_version:
         raise UserError(f"{split.key}: published is older than deduped. Materialise published of {split.key} first.")
+    require_tagged(split, published)
+    checkpoints = scored_checkpoints(settings)
     basis = score_basis(settings, deduped, checkpoints)
     current = store.find_current(Stage.SCORED, split.key, basis)
     if current is not None:

@@ -18,6 +18,7 @@ class Stage(StrEnum):
     POOLS = "pools"
     PUBLISHED = "published"
     SCORED = "scored"
+    RESULTS = "results"
     INVENTORY = "inventory"
     METADATA_COVERAGE = "metadata_coverage"
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 ROW_GROUP_BYTES = 96 << 20  # Arrow bytes; the Hub's viewer refuses row groups above ~286 MB and advises ~100 MB
+# What pyarrow does when asked for it, told in the footer as `datasets` tells it.
+_CHUNKING = '{"min_chunk_size": 262144, "max_chunk_size": 1048576, "norm_level": 0}'
 ROW_GROUP_ROWS = 4_000  # fewer than 4,096 rows, so that one page of one row can be read without much else
 
 
@@ -47,6 +49,8 @@ class PartWriter:
                 self._sink, schema, compression="zstd", compression_level=1 if passing else 3, write_page_index=True,
                 use_content_defined_chunking=not passing, use_dictionary=dictionary, write_statistics=statistics,
             )  # fmt: skip
+            if not passing:
+                self._writer.add_key_value_metadata({"content_defined_chunking": _CHUNKING})
             stack.callback(self._close)
             self._opened = stack.pop_all()
 

@@ -154,6 +154,71 @@ def test_the_examples_of_evaluation_sets_are_right(directory):
     assert list(load_catalog(directory).evaluation_sets) == ["gsm8k", "our-exam"]
 
 
+def withdrawing(directory: Path, *entries: str) -> Path:
+    path = directory / "policies" / "withdrawals.yaml"
+    listed = "".join(f"\n- {{{entry}}}" for entry in entries)
+    edit(path, "withdrawals: []", f"withdrawals:{listed}")
+    return path
+
+
+def test_nothing_is_withdrawn_unasked_and_the_examples_of_withdrawals_are_right(directory):
+    assert CATALOG.withdrawals == ()
+    path = directory / "policies" / "withdrawals.yaml"
+    examples = [line[2:] for line in path.read_text().splitlines() if line.startswith("#   -")]
+    path.write_text("\n".join(["withdrawals:", *examples]))
+    withdrawals = load_catalog(directory).withdrawals
+    assert [entry.named for entry in withdrawals] == [
+        "id problem-17-0a1b2c3d4e5f",
+        "id q-88 of nemotron-science-v1",
+        "record_uid 00112233445566778899aabbccddeeff",
+    ]
+    assert [entry.note for entry in withdrawals] == ["asked for by its author", "the answer is wrong", ""]
+
+
+def test_one_id_may_be_withdrawn_from_two_sources(directory):
+    withdrawing(
+        directory, *(f"id: a, reason: error, dataset: {slug}" for slug in ("nemotron-science-v1", "nemotron-math-v2"))
+    )
+    assert len(load_catalog(directory).withdrawals) == 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("id: b, reason: theft", "Invalid enum value 'theft'.*reason"),
+        ("id: b", "missing required field `reason`"),
+        ("id: 17, reason: error", r"Expected `str \| null`, got `int`.*id"),
+        ("id: b, reason: error, why: x", "unknown field `why`"),
+        ("reason: error", "needs an `id` or a `record_uid`"),
+        ("id: '', reason: error", "needs an `id` or a `record_uid`"),
+        (f"id: b, record_uid: {'c' * 32}, reason: error", "has both `id` and `record_uid`"),
+        (f"record_uid: {'c' * 31}, reason: error", "32 hex digits in lower case, not 'c{31}'"),
+        (f"record_uid: {'C' * 32}, reason: error", "32 hex digits in lower case"),
+        (f"record_uid: {'c' * 32}, reason: error, dataset: nemotron-science-v1", "`dataset` limits an `id`"),
+        ("id: b, reason: error, dataset: science", "`dataset` names 'science', which is no source here"),
+        ("id: a, reason: error", "id a is withdrawn by entry 1 already"),
+    ],
+)
+def test_a_mistake_in_a_withdrawal_names_file_and_entry(directory, entry, says):
+    path = withdrawing(directory, "id: a, reason: takedown", entry)
+    with pytest.raises(UserError, match=says) as refused:
+        load_catalog(directory)
+    assert str(refused.value).startswith(f"{path}: entry 2: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_catalog_that_does_not_say_what_is_withdrawn_is_refused(directory):
+    (directory / "policies" / "withdrawals.yaml").unlink()
+    with pytest.raises(UserError, match=r"withdrawals\.yaml: the catalog needs this file"):
+        load_catalog(directory)
+
+
+def test_text_of_dropped_records_is_told_unless_the_source_forbids_it(directory):
+    assert all(source.dropped_text for source in CATALOG.sources.values())
+    edit(directory / "nemotron-science-v1.yaml", "order: 30", "order: 30\ndropped_text: false")
+    assert not load_catalog(directory).sources["nemotron-science-v1"].dropped_text
+
+
 def test_a_missing_policy_and_an_empty_directory_are_named(directory, tmp_path):
     (directory / "policies" / "pools.yaml").unlink()
     with pytest.raises(UserError, match=r"policies/pools\.yaml: the catalog needs this file"):

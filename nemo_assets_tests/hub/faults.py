@@ -21,23 +21,26 @@ _ARRIVING_SECONDS = 0.05  # a reset throws away what the kernel has not delivere
 
 @dataclass(frozen=True)
 class Fault:
-    """What to do to requests whose path matches the regular expression `path`, `times` times.
+    """What to do to requests whose path matches the regular expression `path`: `times` times, after `skip` that pass.
 
-    With `status`, answer that instead, with `headers`; `after` lets the server do its work first, so that only the
-    answer is lost.
+    With `status`, answer that instead, with `headers`, and `message` as the reason; with `hang_up`, reset the
+    connection (TCP RST) without an answer. `after` lets the server do its work first, so that only the answer is lost.
     With `reset_after`, send that many bytes of the body and reset the connection (TCP RST); with `drop_after`, close it
     in the middle of the body; with `truncate`, end the body there and say that this was its length. With `flip`, change
     its first byte.
-    With `ignore_range`, answer as if no range was asked for. With `delay`, wait that many seconds first; it goes with
-    all others.
+    With `ignore_range`, answer as if no range was asked for. With `delay`, wait that many seconds first, or once the
+    work is done; it goes with all others.
     """
 
     path: str
     method: str | None = None
     times: int = 1
+    skip: int = 0
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    message: str = "injected"
     after: bool = False
+    hang_up: bool = False
     reset_after: int | None = None
     drop_after: int | None = None
     truncate: int | None = None
@@ -65,12 +68,16 @@ class FaultyWire:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._left: list[tuple[Fault, int]] = []
+        self._left: list[tuple[Fault, int, int]] = []
         self.requests: list[Request] = []
 
     def inject(self, fault: Fault) -> None:
         """Let the next requests that match suffer `fault`; of several that match, the one injected first."""
-        self._left.append((fault, fault.times))
+        self._left.append((fault, fault.skip, fault.times))
+
+    def waiting(self) -> list[Fault]:
+        """The faults that have not struck as often as they are to."""
+        return [fault for fault, _, left in self._left if left]
 
     def heal(self) -> None:
         """Forget the faults that have not struck yet."""
@@ -96,19 +103,23 @@ class FaultyWire:
         if fault is None:
             await self._app(scope, receive, send)
             return
+        if fault.after:
+            await self._app(scope, receive, _swallow)
         await asyncio.sleep(fault.delay)
-        if fault.status is None:
+        if fault.hang_up:
+            await asyncio.sleep(_ARRIVING_SECONDS)
+            _reset(send)
+        elif fault.status is None:
             await self._app(_without_range(scope) if fault.ignore_range else scope, receive, _Damaged(send, fault))
         else:
-            if fault.after:
-                await self._app(scope, receive, _swallow)
-            await _answer(send, fault.status, fault.headers)
+            await _answer(send, fault)
 
     def _take(self, method: str, path: str) -> Fault | None:
-        for position, (fault, left) in enumerate(self._left):
+        for position, (fault, skip, left) in enumerate(self._left):
             if left and fault.matches(method, path):
-                self._left[position] = (fault, left - 1)
-                return fault
+                self._left[position] = (fault, max(0, skip - 1), left if skip else left - 1)
+                if not skip:
+                    return fault
         return None
 
 
@@ -163,10 +174,14 @@ async def _swallow(message: Message) -> None:
     """The answer gets lost."""
 
 
-async def _answer(send: Send, status: int, headers: Mapping[str, str]) -> None:
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    body = json.dumps({"error": "injected"}).encode()
+async def _answer(send: Send, fault: Fault) -> None:
+    raw = [(name.lower().encode(), value.encode()) for name, value in fault.headers.items()]
+    body = json.dumps({"error": fault.message}).encode()
     await send(
-        {"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body)), *raw]}
+        {
+            "type": "http.response.start",
+            "status": fault.status,
+            "headers": [(b"content-length", b"%d" % len(body)), *raw],
+        }
     )
     await send({"type": "http.response.body", "body": body})

@@ -20,6 +20,7 @@ from nemo_assets_tests.hub.store import Store
 os.environ.update(HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_TELEMETRY="1")
 
 TOKEN = "hf_test"
+READ_TOKEN = "hf_read"
 _HOST = "127.0.0.1"
 _START_SECONDS = 30.0
 
@@ -63,7 +64,9 @@ def hub_server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
         port = listener.getsockname()[1]
         store = Store(tmp_path_factory.mktemp("hub"))
         endpoint = f"http://{_HOST}:{port}"
-        wire = FaultyWire(Hub(store, {TOKEN: "alice"}, f"http://localhost:{port}").app())
+        wire = FaultyWire(
+            Hub(store, {TOKEN: "alice", READ_TOKEN: "alice"}, f"http://localhost:{port}", [READ_TOKEN]).app()
+        )
         quietly = uvicorn.Config(
             wire, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, date_header=False
         )

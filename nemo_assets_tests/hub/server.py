@@ -14,33 +14,43 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, unquote, urlencode
 
 import yaml
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from nemo_assets_tests.hub.store import Entry, HubError, Node, Repository, Store, folders_of, large_pointer
+from nemo_assets_tests.hub.store import MAIN, Entry, HubError, Node, Repository, Store, folders_of, large_pointer
 
 TREE_PAGE = 1000
 COMMITS_PAGE = 50
 UPLOAD_BATCH = 256
+PATHS_AT_ONCE = 1000
+
+_QUOTED_SLASH = "\ue000"  # stands for a `%2F` in one segment of a path, as in the name of a branch
 
 
 class Hub:
-    """The endpoints over one store; `tokens` maps an access token to the name of its user."""
+    """The endpoints over one store; `tokens` maps an access token to the name of its user.
 
-    def __init__(self, store: Store, tokens: Mapping[str, str], storage_origin: str) -> None:
+    Who has one of the `readers` may read alone.
+    """
+
+    def __init__(
+        self, store: Store, tokens: Mapping[str, str], storage_origin: str, readers: Iterable[str] = ()
+    ) -> None:
         self.store = store
         self._tokens = dict(tokens)
+        self._readers = frozenset(readers)
         self._storage_origin = storage_origin
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         api, files = "/api/datasets/{org}/{name}", "/datasets/{org}/{name}"
         routes = [
             Route("/api/whoami-v2", self.whoami),
@@ -55,6 +65,10 @@ class Hub:
             Route(api + "/refs", self.refs),
             Route(api + "/preupload/{revision}", self.preupload, methods=["POST"]),
             Route(api + "/commit/{revision}", self.commit, methods=["POST"]),
+            Route(api + "/branch/{branch}", self.create_branch, methods=["POST"]),
+            Route(api + "/branch/{branch}", self.delete_branch, methods=["DELETE"]),
+            Route(api + "/tag/{revision}", self.create_tag, methods=["POST"]),
+            Route(api + "/tag/{revision}", self.delete_tag, methods=["DELETE"]),
             Route(api + "/super-squash/main", self.squash, methods=["POST"]),
             Route(files + ".git/info/lfs/objects/batch", self.large_batch, methods=["POST"]),
             Route(files + ".git/info/lfs/objects/verify", self.large_verify, methods=["POST"]),
@@ -62,7 +76,7 @@ class Hub:
             Route("/large/upload/{oid}", self.large_upload, methods=["PUT"]),
             Route("/large/{oid}", self.large_download),
         ]
-        return Starlette(routes=routes, exception_handlers={HubError: _error_answer})
+        return _Segments(Starlette(routes=routes, exception_handlers={HubError: _error_answer}))
 
     # Who is asking
 
@@ -78,6 +92,8 @@ class Hub:
         user = self._user(request)
         if user is None:
             raise HubError(401, "Invalid username or password.")
+        if request.headers["authorization"].partition(" ")[2] in self._readers:
+            raise HubError(403, "you must use a write token to upload to a repository.")
         return user
 
     def _repository(self, request: Request) -> Repository:
@@ -95,7 +111,7 @@ class Hub:
 
     async def info(self, request: Request) -> Response:
         repository = self._repository(request)
-        revision, commit = repository.seen(request.path_params.get("revision", "main"))
+        revision, commit = repository.seen(_named(request, "revision", MAIN))
         blobs = request.query_params.get("blobs", "").lower() in ("1", "true")
         card = self._card(commit.files)
         described = {
@@ -124,10 +140,10 @@ class Hub:
 
     async def tree(self, request: Request) -> Response:
         repository = self._repository(request)
-        _, commit = repository.seen(request.path_params["revision"])
-        folders, path = folders_of(commit.files), request.path_params.get("path", "").strip("/")
+        _, commit = repository.seen(_named(request, "revision"))
+        folders, path = folders_of(commit.files), _named(request, "path", "").strip("/")
         if path not in folders:
-            raise HubError(404, f'{path} does not exist on "{request.path_params["revision"]}"', "EntryNotFound")
+            raise HubError(404, f'{path} does not exist on "{_named(request, "revision")}"', "EntryNotFound")
         recursive = request.query_params.get("recursive", "").lower() in ("1", "true")
         shown = [
             folder for folder in sorted(folders) if recursive and f"{folder}/".startswith(f"{path}/" if path else "")
@@ -137,13 +153,15 @@ class Hub:
 
     async def paths_info(self, request: Request) -> Response:
         repository = self._repository(request)
-        folders = folders_of(repository.seen(request.path_params["revision"])[1].files)
+        folders = folders_of(repository.seen(_named(request, "revision"))[1].files)
         paths = [path.strip("/") for path in parse_qs((await request.body()).decode()).get("paths", [])]
+        if len(paths) > PATHS_AT_ONCE:
+            raise HubError(413, "too many parameters")
         found = (folders.get(path.rpartition("/")[0], {}).get(path.rpartition("/")[2]) for path in paths)
         return JSONResponse([_described(node) for node in found if node])
 
     async def commits(self, request: Request) -> Response:
-        history = self._repository(request).history(request.path_params["revision"])
+        history = self._repository(request).history(_named(request, "revision"))
         listed = [
             {
                 "id": oid,
@@ -157,12 +175,14 @@ class Hub:
         return _page(request, listed, COMMITS_PAGE)
 
     async def refs(self, request: Request) -> Response:
-        head = {"name": "main", "ref": "refs/heads/main", "targetCommit": self._repository(request).seen("main")[0]}
-        return JSONResponse({"branches": [head], "tags": [], "converts": []})
+        repository = self._repository(request)
+        branches = {**repository.branches, MAIN: repository.seen(MAIN)[0]}
+        listed = {"branches": _references("heads", branches), "tags": _references("tags", repository.tags)}
+        return JSONResponse({**listed, "converts": []})
 
     async def resolve(self, request: Request) -> Response:
-        repository, path = self._repository(request), request.path_params["path"]
-        revision, commit = repository.seen(request.path_params["revision"])
+        repository, path = self._repository(request), _named(request, "path")
+        revision, commit = repository.seen(_named(request, "revision"))
         headers = {"X-Repo-Commit": revision}
         entry = commit.files.get(path)
         if entry is None:
@@ -185,8 +205,11 @@ class Hub:
         user, asked = self._writer(request), await request.json()
         repo_id = f"{asked.get('organization') or user}/{asked['name']}"
         url = f"{_origin(request)}/datasets/{repo_id}"
+        namespaces = self.store.namespaces
+        if namespaces is not None and repo_id.partition("/")[0] not in namespaces:
+            raise HubError(403, "You don't have the rights to create a dataset under this namespace")
         with self.store.lock:
-            if repo_id in self.store.repositories:
+            if repo_id in self.store.repositories or repo_id in self.store.hidden:
                 raise HubError(409, "You already created this dataset repo", body={"url": url})
             private = asked.get("visibility") == "private" or bool(asked.get("private"))
             self.store.create(repo_id, private, user)
@@ -204,7 +227,10 @@ class Hub:
         repository, asked = self._repository(request), (await request.json())["files"]
         if len(asked) > UPLOAD_BATCH:
             raise HubError(413, "too many files")
-        current = repository.commits[repository.resolve(request.path_params["revision"])].files
+        current = repository.commits[repository.resolve(_named(request, "revision"))].files
+        limit = self.store.storage_limit
+        if limit is not None and self.store.large_bytes() + sum(file["size"] for file in asked) > limit:
+            raise HubError(403, "Private repository storage limit reached, please upgrade your plan.")
         modes = []
         for file in asked:
             sample = base64.b64decode(file.get("sample") or "")
@@ -246,17 +272,56 @@ class Hub:
         user, body = self._writer(request), await request.body()
         lines = [json.loads(line) for line in body.splitlines() if line.strip()]
         header = next(line["value"] for line in lines if line["key"] == "header")
+        if len(lines) - 1 > self.store.operations_limit:
+            raise HubError(413, f"a commit has at most {self.store.operations_limit} operations")
         with self.store.lock:
-            repository = self._repository(request)
-            parent = header.get("parentCommit")
-            if parent and not repository.head.startswith(parent):
+            repository, branch = self._repository(request), _named(request, "revision")
+            if branch not in repository.branches:
+                raise HubError(404, f"Invalid rev id: {branch}", "RevisionNotFound")
+            head, parent = repository.branches[branch], header.get("parentCommit")
+            if parent and not head.startswith(parent):
                 raise HubError(412, "A commit has happened since. Please refresh and try again.")
-            files = dict(repository.commits[repository.resolve(request.path_params["revision"])].files)
+            files = dict(repository.commits[head].files)
             for line in lines:
                 self._apply(files, line["key"], line["value"])
-            oid = self.store.commit(repository, files, header["summary"], header.get("description", ""), user)
+            oid = self.store.commit(repository, files, header["summary"], header.get("description", ""), user, branch)
         url = f"{_origin(request)}/datasets/{repository.repo_id}/commit/{oid}"
         return JSONResponse({"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": ""})
+
+    async def create_branch(self, request: Request) -> Response:
+        self._writer(request)
+        repository, branch = self._repository(request), _named(request, "branch")
+        asked = json.loads(await request.body() or b"{}")
+        with self.store.lock:
+            if branch in repository.branches:
+                raise HubError(409, f"Reference already exists: refs/heads/{branch}")
+            repository.branches[branch] = repository.resolve(asked.get("startingPoint") or MAIN)
+        return JSONResponse({"success": True})
+
+    async def delete_branch(self, request: Request) -> Response:
+        self._writer(request)
+        repository, branch = self._repository(request), _named(request, "branch")
+        if branch == MAIN:
+            raise HubError(403, "The main branch cannot be deleted")
+        if repository.branches.pop(branch, None) is None:
+            raise HubError(404, f"Reference does not exist: refs/heads/{branch}", "RevisionNotFound")
+        return JSONResponse({"success": True})
+
+    async def create_tag(self, request: Request) -> Response:
+        self._writer(request)
+        repository, tag = self._repository(request), (await request.json())["tag"]
+        with self.store.lock:
+            if tag in repository.tags:
+                raise HubError(409, f"Tag reference exists already: refs/tags/{tag}")
+            repository.tags[tag] = repository.resolve(_named(request, "revision"))
+        return JSONResponse({"success": True})
+
+    async def delete_tag(self, request: Request) -> Response:
+        self._writer(request)
+        repository, tag = self._repository(request), _named(request, "revision")
+        if repository.tags.pop(tag, None) is None:
+            raise HubError(404, f"Reference does not exist: refs/tags/{tag}", "RevisionNotFound")
+        return JSONResponse({"success": True})
 
     async def squash(self, request: Request) -> Response:
         self._writer(request)
@@ -275,6 +340,28 @@ class Hub:
             case "deletedFolder":
                 for path in [path for path in files if path.startswith(value["path"].rstrip("/") + "/")]:
                     del files[path]
+
+
+class _Segments:
+    """Routes by the segments of the path as it was sent, so that a name with a quoted slash stays one segment."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sent = scope["raw_path"].decode()
+        path = "/".join(unquote(segment).replace("/", _QUOTED_SLASH) for segment in sent.split("/"))
+        await self._app({**scope, "path": path}, receive, send)
+
+
+def _named(request: Request, name: str, default: str | None = None) -> str:
+    """A parameter of the path, such as a revision or the path of a file."""
+    found = request.path_params[name] if default is None else request.path_params.get(name, default)
+    return str(found).replace(_QUOTED_SLASH, "/")
+
+
+def _references(kind: str, named: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "ref": f"refs/{kind}/{name}", "targetCommit": oid} for name, oid in sorted(named.items())]
 
 
 def _origin(request: Request) -> str:
@@ -327,7 +414,7 @@ def _page(request: Request, items: Sequence[Any], most: int) -> JSONResponse:
         following = [(key, value) for key, value in query.multi_items() if key != "cursor"] + [
             ("cursor", start + limit)
         ]
-        headers["Link"] = f'<{_origin(request)}{request.url.path}?{urlencode(following)}>; rel="next"'
+        headers["Link"] = f'<{_origin(request)}{request.scope["raw_path"].decode()}?{urlencode(following)}>; rel="next"'
     return JSONResponse(items[start : start + limit], headers=headers)
 
 

@@ -12,14 +12,17 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 REGULAR_LIMIT_BYTES = 10 * 1024 * 1024  # git holds smaller text files itself
 FOLDER_LIMIT = 10_000  # entries of one directory that the Hub accepts
+OPERATIONS_LIMIT = 25_000  # of one commit
 LARGE_PATTERNS = ("*.7z", "*.arrow", "*.bin", "*.gz", "*.npy", "*.npz", "*.parquet", "*.png", "*.tar", "*.zip", "*.zst")
 GITATTRIBUTES = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in LARGE_PATTERNS).encode()
 
-_MAIN = ("main", "HEAD", "refs/heads/main")
+MAIN = "main"
+_NAMES_OF_MAIN = (MAIN, "HEAD", "refs/heads/main")
 
 
 class HubError(Exception):
@@ -84,25 +87,36 @@ class Lag:
 
 @dataclass
 class Repository:
+    """A repo; `branches` and `tags` map a name to a commit id."""
+
     repo_id: str
     private: bool
-    head: str = ""
+    branches: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
     lag: Lag | None = None
+
+    @property
+    def head(self) -> str:
+        """The commit that `main` points to."""
+        return self.branches[MAIN]
 
     def seen(self, revision: str) -> tuple[str, Commit]:
         """What a reader gets to see for a revision: `resolve`, but a stale head as long as one was asked for."""
         lag = self.lag
-        if lag is not None and lag.reads > 0 and revision in _MAIN:
+        if lag is not None and lag.reads > 0 and revision in _NAMES_OF_MAIN:
             lag.reads -= 1
             return lag.oid, lag.commit
         oid = self.resolve(revision)
         return oid, self.commits[oid]
 
     def resolve(self, revision: str) -> str:
-        """The commit that a branch name or a full or shortened commit id names."""
-        if revision in _MAIN:
+        """The commit that a branch, a tag, or a full or shortened commit id names."""
+        if revision in _NAMES_OF_MAIN:
             return self.head
+        for named in (self.branches, self.tags):
+            if revision in named:
+                return named[revision]
         found = [
             commit
             for commit in self.commits
@@ -123,10 +137,19 @@ class Repository:
 
 
 class Store:
-    """All repos of a test Hub; bytes lie below `root`, the rest in memory."""
+    """All repos of a test Hub; bytes lie below `root`, the rest in memory.
+
+    What limits writers, for a test to change: `namespaces` are those that a token may create repos in, None for all;
+    `hidden` are names taken by repos that nobody here may see; `operations_limit` is of one commit; `storage_limit` is
+    how many bytes all large files may have together, None for any number.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.namespaces: set[str] | None = None
+        self.hidden: set[str] = set()
+        self.operations_limit = OPERATIONS_LIMIT
+        self.storage_limit: int | None = None
         self.lock = threading.RLock()
         self.repositories: dict[str, Repository] = {}
         for folder in ("blobs", "large", "incoming"):
@@ -191,13 +214,18 @@ class Store:
             return self.commit(repository, files, title, "", "owner")
 
     def squash(self, repo_id: str, title: str = "Super-squash branch 'main'") -> str:
-        """Make the head's files the one and only commit; older commit ids name nothing any more. The new commit id."""
+        """Make the head's files the one and only commit of `main`, and return its id.
+
+        Older commit ids name nothing any more, unless another branch or a tag holds them.
+        """
         with self.lock:
             repository = self.repositories[repo_id]
             files = repository.commits[repository.head].files
-            before, repository.head = set(repository.commits), ""
+            before = set(repository.commits)
+            del repository.branches[MAIN]
             oid = self.commit(repository, files, title, "", "owner")
-            for old in before:
+            named = [name for name in (*repository.branches, *repository.tags) if name != MAIN]
+            for old in before - {kept for name in named for kept, _ in repository.history(name)}:
                 del repository.commits[old]
             return oid
 
@@ -221,7 +249,7 @@ class Store:
     def is_large(self, repository: Repository, path: str, sample: bytes, size: int) -> bool:
         """Whether a file goes to large file storage: by `.gitattributes`, by size, or because it is binary."""
         attributes = repository.commits[repository.head].files.get(".gitattributes")
-        lines = self.content_path(attributes).read_text().splitlines() if attributes else []
+        lines = _text_at(self.content_path(attributes)).splitlines() if attributes else []
         patterns = [line.split()[0] for line in lines if "filter=lfs" in line]
         name = path.rpartition("/")[2]
         if size == 0:
@@ -230,22 +258,40 @@ class Store:
             size > REGULAR_LIMIT_BYTES or b"\0" in sample or any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
         )
 
-    def commit(self, repository: Repository, files: Mapping[str, Entry], title: str, message: str, author: str) -> str:
-        """Make `files` the new head."""
+    def large_bytes(self) -> int:
+        """What all large files take together."""
+        return sum(path.stat().st_size for path in (self.root / "large").iterdir())
+
+    def commit(
+        self,
+        repository: Repository,
+        files: Mapping[str, Entry],
+        title: str,
+        message: str,
+        author: str,
+        branch: str = MAIN,
+    ) -> str:
+        """Make `files` the new head of a branch."""
         folders: dict[str, int] = {}
         for path in files:
             folder = path.rpartition("/")[0]
             folders[folder] = folders.get(folder, 0) + 1
         if max(folders.values(), default=0) > FOLDER_LIMIT:
             raise HubError(400, "Your push was rejected because it contains too many files per directory.")
-        parent = repository.head or None
+        parent = repository.branches.get(branch)
         date = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         lines = [f"tree {root_id(files)}", *([f"parent {parent}"] if parent else []), f"author {author} {date}"]
         body = "\n".join([*lines, f"nonce {len(repository.commits)}", "", title, "", message])
         oid = git_id("commit", body.encode())
         repository.commits[oid] = Commit(parent, dict(files), title, message, author, date)
-        repository.head = oid
+        repository.branches[branch] = oid
         return oid
+
+
+@lru_cache(maxsize=16)
+def _text_at(path: Path) -> str:
+    """The text of a blob, which is named by its content."""
+    return path.read_text()
 
 
 def git_id(kind: str, content: bytes) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
-from huggingface_hub.errors import RevisionNotFoundError
+from huggingface_hub import CommitOperationAdd, HfApi, get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 from nemo_assets.hub.client import Hub
@@ -84,3 +84,30 @@ def test_a_body_can_end_in_three_ways(hub_server: RunningHub, fault: Fault, fail
     except Exception as error:  # noqa: BLE001  (its very type is what is asked for)
         raised = type(error).__name__
     assert (received, raised) == (b"0123456789", failure)
+
+
+def test_branches_and_tags_name_commits_also_with_a_slash(hub_server: RunningHub) -> None:
+    first = hub_server.store.seed(REPO, {"a.jsonl": b"1\n"})
+    second = hub_server.store.seed(REPO, {"a.jsonl": b"2\n"})
+    client = api(hub_server)
+    client.create_branch(REPO, branch="waiting/low", revision=first, repo_type="dataset")
+    client.create_tag(REPO, tag="v/1", revision="waiting/low", repo_type="dataset")
+    for create in (client.create_branch, client.create_tag):
+        name = {"branch": "waiting/low"} if create == client.create_branch else {"tag": "v/1"}
+        with pytest.raises(HfHubHTTPError, match="409"):
+            create(REPO, repo_type="dataset", **name)
+    changed = client.create_commit(
+        REPO, [CommitOperationAdd("b.parquet", b"b")], commit_message="b", revision="waiting/low", repo_type="dataset"
+    ).oid
+    refs = client.list_repo_refs(REPO, repo_type="dataset")
+    assert {ref.name: ref.target_commit for ref in refs.branches} == {"main": second, "waiting/low": changed}
+    assert {ref.name: ref.target_commit for ref in refs.tags} == {"v/1": first}
+    assert client.dataset_info(REPO, revision="v/1").sha == first
+    hub_server.store.squash(REPO)
+    files = {name: client.list_repo_files(REPO, revision=name, repo_type="dataset") for name in ("v/1", "waiting/low")}
+    assert files == {"v/1": [".gitattributes", "a.jsonl"], "waiting/low": [".gitattributes", "a.jsonl", "b.parquet"]}
+    client.delete_tag(REPO, tag="v/1", repo_type="dataset")
+    client.delete_branch(REPO, branch="waiting/low", repo_type="dataset")
+    for gone in ("v/1", "waiting/low"):
+        with pytest.raises(RevisionNotFoundError):
+            client.dataset_info(REPO, revision=gone)

@@ -26,6 +26,7 @@ from nemo_assets.stages.plan import CHAIN
 from nemo_assets.stages.pools import build_pools
 from nemo_assets.stages.published import publish
 from nemo_assets.stages.raw import fetch_split
+from nemo_assets.stages.results import publish_results
 from nemo_assets.stages.scored import score
 from nemo_assets.stages.signatures import sign
 from nemo_assets.storage import Manifest, Stage, Store
@@ -57,6 +58,8 @@ def make(name: str, partition: str, settings: Settings) -> Manifest:
             return publish(split, settings)
         case Stage.SCORED:
             return score(split, settings)
+        case Stage.RESULTS:
+            return publish_results(split, settings)
         case _:
             raise ValueError(stage)
 
@@ -125,3 +128,11 @@ def write_records(project: Settings, records: Mapping[str, Sequence[Any]]) -> No
         path = project.source_dir / split.repo / data_file(split)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in content))
+
+
+def with_catalog(settings: Settings, directory: Path, written: Mapping[str, Any]) -> Settings:
+    """The same settings with a copy of their catalog in `directory`, in which these files hold other YAML."""
+    shutil.copytree(settings.catalog_dir, directory)
+    for path, content in written.items():
+        (directory / path).write_text(yaml.safe_dump(content))
+    return replace(settings, catalog_dir=directory)

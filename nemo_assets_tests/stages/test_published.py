@@ -42,7 +42,8 @@ def repo_of(settings: Settings, key: str) -> Path:
 
 
 def commits(settings: Settings, key: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (repo_of(settings, key) / ".commits.jsonl").read_text().splitlines()]
+    repo = repo_of(settings, key)
+    return [json.loads(line) for line in (repo.parent / f".{repo.name}" / "commits.jsonl").read_text().splitlines()]
 
 
 def visible(repo: Path) -> dict[str, str]:
@@ -56,17 +57,19 @@ def test_a_split_is_one_commit_and_leaves_nothing_behind(released: Settings) -> 
     first, second = commits(released, KEY)
     assert (first["parent"], second["parent"]) == (None, first["commit"])
     assert manifest.details["commit"] == first["commit"]
-    assert set(first["added"]) == {*manifest.details["files"], "README.md", "lineage/tool_calling.json"}
+    added = {path for path in first["added"] if not path.startswith("images/")}
+    assert added == {*manifest.details["files"], "README.md", "lineage/tool_calling.json"}
+    assert manifest.details["tag"] == "release-0001"
     left = {path.name for path in released.store.directory(Stage.PUBLISHED, KEY).iterdir()}
     assert left == {"manifest.json", ".lock"}
 
 
 def test_shards_lie_by_config_and_split_and_an_empty_pool_is_left_out(released: Settings) -> None:
-    pools = released.store.current(Stage.POOLS, KEY).counters["pools"]
-    there = {name for name, rows in pools.items() if rows}
-    assert 0 < len(there) < len(pools)
+    pools = {name for name, rows in released.store.current(Stage.POOLS, KEY).counters["pools"].items() if rows}
+    assert 0 < len(pools) < len(released.catalog.pools)
     files = released.store.current(Stage.PUBLISHED, KEY).details["files"]
-    assert set(files) == {f"{config}/tool_calling-00000.parquet" for config in {"rows", "tools", "ledger"} | there}
+    side = {"tools", "ledger", "rejected", "removed", "inventory", "metadata_coverage"}
+    assert set(files) == {f"{config}/tool_calling-00000.parquet" for config in {"rows"} | side | pools}
     assert {path: sha256 for path, sha256 in visible(repo_of(released, KEY)).items() if path in files} == files
 
 
@@ -128,14 +131,16 @@ def test_publishing_again_commits_nothing(own_release: Settings) -> None:
     first = make(Stage.PUBLISHED, KEY, own_release)
     assert make(Stage.PUBLISHED, KEY, own_release) == first
     (own_release.store.directory(Stage.PUBLISHED, KEY) / "manifest.json").unlink()  # killed before it was noted
-    assert make(Stage.PUBLISHED, KEY, own_release) == first
+    again = make(Stage.PUBLISHED, KEY, own_release)
+    assert {**first.details, "upload": None} == {**again.details, "upload": None}
+    assert (again.data_version, again.counters) == (first.data_version, first.counters)
     assert len(commits(own_release, KEY)) == 1
 
 
 def test_a_release_that_is_gone_is_published_again(own_release: Settings) -> None:
     make(Stage.PUBLISHED, KEY, own_release)
     whole = visible(repo_of(own_release, KEY))
-    shutil.rmtree(repo_of(own_release, KEY))
+    shutil.rmtree(own_release.destination)
     make(Stage.PUBLISHED, KEY, own_release)
     assert visible(repo_of(own_release, KEY)) == whole
 
@@ -146,9 +151,10 @@ def test_a_changed_split_takes_away_what_it_no_longer_has_and_leaves_the_others(
     before = visible(repo_of(own_release, KEY))
     empty_pool(own_release, "candidates_tool_use")
     after = make(Stage.PUBLISHED, KEY, own_release)
-    assert commits(own_release, KEY)[-1]["deleted"] == ["candidates_tool_use/tool_calling-00000.parquet"]
     now = visible(repo_of(own_release, KEY))
     assert set(before) - set(now) == {"candidates_tool_use/tool_calling-00000.parquet"}
+    assert "candidates_tool_use" not in after.counters["configs"]
+    assert after.counters["changes"]["since"] == "release-0002"
     assert {path for path in now if path.split("/")[-1].startswith("interactive_agent")} == {
         path for path in before if path.split("/")[-1].startswith("interactive_agent")
     }
@@ -183,7 +189,7 @@ def test_a_release_needs_pools_and_ledger_of_the_same_rows(own_release: Settings
 def test_shards_are_cut_between_parts_and_hold_the_same_rows(
     own_release: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nemo_assets.stages import published
+    from nemo_assets.stages import release_files
     from nemo_assets.stages.normalized import normalize
 
     store = own_release.store
@@ -196,7 +202,7 @@ def test_shards_are_cut_between_parts_and_hold_the_same_rows(
         (Stage.POOLS, KEY),
     ):
         make(stage, partition, own_release)
-    monkeypatch.setattr(published, "SHARD_BYTES", 40_000)
+    monkeypatch.setattr(release_files, "SHARD_BYTES", 40_000)
     manifest = make(Stage.PUBLISHED, KEY, own_release)
     paths = [path for path in manifest.details["files"] if path.startswith("rows/")]
     assert paths == [f"rows/tool_calling-{number:05d}.parquet" for number in range(len(paths))]

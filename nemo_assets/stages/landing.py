@@ -1,0 +1,161 @@
+"""Making a release current: commit it on whatever the repo holds by then, verify what is there, tag it.
+
+A reader of tags never sees anything that was not verified. Splits of one source publish to one repo at the same time;
+each lands on top of the others, and who tags has verified the head that all of them made.
+
+Belongs here: the order of these steps, and trying again when somebody else was faster. Does not: what a release holds
+(`release_files`, `release_record`), how a commit is made (`hub.targets`), what is verified (`release_verification`).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from nemo_assets.catalog import Split
+from nemo_assets.disk import locked, make_directory
+from nemo_assets.errors import UserError
+from nemo_assets.hub.commit_budget import CommitBudget
+from nemo_assets.hub.destination import open_target
+from nemo_assets.hub.targets import MAIN, Change, HeadMovedError, TagTakenError, Target
+from nemo_assets.settings import Settings
+from nemo_assets.stages.release_card import card_files
+from nemo_assets.stages.release_record import (
+    Record,
+    as_json,
+    paths_of,
+    record_path,
+    records_at,
+    results_at,
+    results_path,
+)
+from nemo_assets.stages.release_verification import verify_release
+
+ATTEMPTS = 10  # other splits of the source commit to the same repo
+
+_TAG = re.compile(r"release-(\d+)")
+
+
+@dataclass(frozen=True)
+class Release:
+    """What lands of one split: its record, and the files that are written or brought back from another revision.
+
+    `of_scores`: the record tells of scores and subsets, and the rows of the split stay as they are.
+    """
+
+    split: Split
+    record: Record
+    summary: str
+    description: str
+    additions: Mapping[str, Path | bytes] = field(default_factory=dict)
+    restored: Mapping[str, str] = field(default_factory=dict)
+    of_scores: bool = False
+
+
+class Certified(NamedTuple):
+    """A verified commit and the tag that names it."""
+
+    revision: str
+    tag: str
+
+
+def target_of(settings: Settings) -> Target:
+    """Where releases go, with the budget of commits that all processes on this data directory share."""
+    budget = CommitBudget(_publishing(settings) / "commits.json", settings.commits_per_hour)
+    return open_target(settings.destination, settings.endpoint, settings.token, not settings.public, budget)
+
+
+def _publishing(settings: Settings) -> Path:
+    return settings.data_dir / "publishing"
+
+
+def commit_release(release: Release, settings: Settings, target: Target, repo: str, branch: str = MAIN) -> str:
+    """Commit a release, with a card that tells of all splits; other splits' files stay as they are.
+
+    Raises UserError if others change the repo again and again.
+    """
+
+    def change(head: str | None) -> Change:
+        return _change(release, settings, target, repo, head)
+
+    return commit_on_head(change, target, repo, branch, release.split.key)
+
+
+def commit_on_head(change_on: Callable[[str | None], Change], target: Target, repo: str, branch: str, what: str) -> str:
+    """Commit what `change_on` makes of the head of `main`, made again whenever the head has moved."""
+    for attempt in range(ATTEMPTS):
+        time.sleep(min(10.0, 0.1 * (2**attempt - 1)))  # the head that the Hub names may lag behind what it enforces
+        head = target.head(repo)
+        try:
+            return target.commit(repo, change_on(head), head, branch)
+        except HeadMovedError:
+            continue
+    raise UserError(
+        f"{target.location(repo)}: the repo changed during each of {ATTEMPTS} attempts to publish {what}. "
+        "Run again later."
+    )
+
+
+def _change(release: Release, settings: Settings, target: Target, repo: str, head: str | None) -> Change:
+    records, results, name = records_at(target, repo, head), results_at(target, repo, head), release.split.name
+    path, told = (results_path(name), results) if release.of_scores else (record_path(name), records)
+    before = paths_of(told.get(name))
+    told[name] = release.record
+    card = card_files(release.split, settings.catalog, repo, records, results)
+    additions = {**release.additions, path: as_json(release.record), **card}
+    stays = {*additions, *release.restored}
+    return Change(
+        additions, tuple(sorted(before - stays)), release.summary, release.description, dict(release.restored)
+    )
+
+
+def certify(settings: Settings, target: Target, repo: str, published: str | None = None) -> Certified:
+    """Verify the head of the repo and tag it; a head that is tagged already is a release.
+
+    `published` names the split whose files are looked at closely. A head that moves meanwhile holds this release too:
+    it is verified in turn. Raises UserError if what is there is not what was published; the tags stay as they were.
+    """
+    make_directory(_publishing(settings))
+    with locked(_publishing(settings) / f"{repo.replace('/', '--')}.lock"):  # who waits may find all of it done
+        for _ in range(ATTEMPTS):
+            head = target.head(repo)
+            if head is None:
+                raise UserError(f"{target.location(repo)} is gone. Publish again.")
+            tagged = {revision: tag for tag, revision in target.tags(repo).items() if _TAG.fullmatch(tag)}
+            if head in tagged:
+                return Certified(head, tagged[head])
+            verify(settings, target, repo, head, published)
+            if target.head(repo) == head and (tag := _tag(target, repo, head)):
+                return Certified(head, tag)
+    raise UserError(f"{target.location(repo)}: the repo changed whenever it had been verified. Run again later.")
+
+
+def verify(settings: Settings, target: Target, repo: str, revision: str, published: str | None = None) -> None:
+    """Raise UserError unless a revision holds what its records say, and loads."""
+    records = records_at(target, repo, revision)
+    results = results_at(target, repo, revision)
+    verify_release(target, repo, revision, records, results, published, settings.endpoint, settings.token)
+
+
+def _tag(target: Target, repo: str, revision: str) -> str | None:
+    """Give the next release tag to a commit; None if another process has taken it meanwhile."""
+    numbers = [int(found[1]) for tag in target.tags(repo) if (found := _TAG.fullmatch(tag))]
+    tag = f"release-{max(numbers, default=0) + 1:04d}"
+    try:
+        target.set_tag(repo, tag, revision)
+    except TagTakenError:
+        return None
+    return tag
+
+
+def last_release(target: Target, repo: str) -> Certified | None:
+    """The newest release of a repo."""
+    releases = [(int(found[1]), tag) for tag in target.tags(repo) if (found := _TAG.fullmatch(tag))]
+    if not releases:
+        return None
+    _, tag = max(releases)
+    return Certified(target.tags(repo)[tag], tag)

@@ -1,0 +1,130 @@
+"""Publish what was made from the scores of one split, in a second commit: config `scores`, joinable by `id`.
+
+It never triggers scoring: nothing that a score depends on comes from here.
+
+Belongs here: the files and the record of that commit. Does not: scores (`scored`), how a commit lands (`landing`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+
+from nemo_assets.catalog import Split
+from nemo_assets.errors import UserError
+from nemo_assets.hub.features import features_of
+from nemo_assets.hub.targets import Target
+from nemo_assets.records.recipe import package_digest
+from nemo_assets.scoring.rows import SCORE_SCHEMA
+from nemo_assets.settings import Settings
+from nemo_assets.stages.landing import Release, certify, commit_release, target_of
+from nemo_assets.stages.published import require_tagged
+from nemo_assets.stages.release_files import published_paths, shard_path
+from nemo_assets.stages.release_record import Record, configs_of, record_path
+from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
+from nemo_assets.storage.parquet import scan, write_part
+
+SCORES = "scores"
+_LONGEST_NLL = 10.0  # nats per token: the last bin of the histogram takes all above
+
+RESULTS_CODE = package_digest(
+    "card_plots", "hub/card", "hub/card_content", "hub/card_page", "stages/release_card", "stages/results"
+)
+
+
+def publish_results(split: Split, settings: Settings) -> Manifest:
+    """Commit the scores of a split on top of its release, verify and tag; `details` as of `published`.
+
+    Rows withdrawn since they were scored are left out. Raises UserError where the scores are of other rows than the
+    release, or the release waits for approval.
+    """
+    target, repo, store = target_of(settings), settings.release_repo(split), settings.store
+    target.require_writable(repo)
+    published, scored = store.current(Stage.PUBLISHED, split.key), store.current(Stage.SCORED, split.key)
+    require_tagged(split, published)
+    basis = results_basis(published, scored)
+    current = store.find_current(Stage.RESULTS, split.key, basis)
+    if current is not None and _is_there(current, target, repo):
+        return current
+    with store.staging(Stage.RESULTS, split.key, basis) as staging:
+        withdrawn = _withdrawn_ids(split, target, repo, published)
+        units = [
+            _scores_unit(number, name, split, store, scored, withdrawn, staging)
+            for number, name in enumerate(scored.counters["checkpoints"])
+        ]
+        record = _record(split, units, scored)
+        additions = published_paths(units, store)
+        summary = f"Scores of {split.key}: {', '.join(record['checkpoints'])}"
+        release = Release(split, record, summary, published.details["commit"], additions, of_scores=True)
+        commit = commit_release(release, settings, target, repo)
+        revision, tag = certify(settings, target, repo, split.name)
+        shutil.rmtree(staging.directory)
+        noted = {"repo": repo, "location": target.location(repo), "commit": commit, "tag": tag, "revision": revision}
+        files = dict(zip(record["configs"][SCORES]["paths"], record["configs"][SCORES]["sha256"], strict=True))
+        staging.units.clear()
+        return staging.commit(
+            counters={"rows": record["configs"][SCORES]["rows"]},
+            details={**noted, "url": target.url(repo, revision), "files": files},
+            content=sorted(files.items()),
+        )
+
+
+def results_basis(published: Manifest, scored: Manifest) -> Basis:
+    """Results depend on the release they belong to, on the scores, and on how they are written."""
+    inputs = {"published": published.data_version, "scored": scored.data_version}
+    target = published.settings["target"]
+    return Basis(inputs, {"code": RESULTS_CODE, "target": target, "withdrawals": published.settings["withdrawals"]})
+
+
+def _is_there(results: Manifest, target: Target, repo: str) -> bool:
+    head = target.head(repo)
+    there = target.paths(repo, head) if head else {}
+    return all(there.get(path) == sha256 for path, sha256 in results.details["files"].items())
+
+
+def _withdrawn_ids(split: Split, target: Target, repo: str, published: Manifest) -> list[str]:
+    content = target.read(repo, record_path(split.name), published.details["revision"])
+    if content is None:
+        raise UserError(f"{split.key}: its release is no longer at {target.location(repo)}. Publish it again.")
+    return [entry["id"] for entry in msgspec.json.decode(content)["withdrawals"] if entry["id"] is not None]
+
+
+def _scores_unit(
+    number: int, checkpoint: str, split: Split, store: Store, scored: Manifest, withdrawn: list[str], staging: Staging
+) -> Unit:
+    """One shard: the scores of a checkpoint, in base row order."""
+    scores = scan(store.paths(scored, f"scores.{checkpoint}"), SCORE_SCHEMA).filter(~pl.col("id").is_in(withdrawn))
+    table = scores.collect().to_arrow().cast(SCORE_SCHEMA)
+    path = shard_path(staging.directory, SCORES, split.name, number)
+    path.parent.mkdir(exist_ok=True)
+    part = staging.part(SCORES, path, write_part(path, table))
+    path.chmod(0o444)
+    counters = {"configs": {SCORES: {"memory": table.nbytes}}, "checkpoint": checkpoint, "nll": _histogram(table)}
+    return Unit(number, (part,), counters)
+
+
+def _histogram(scores: pa.Table) -> dict[str, int]:
+    """Rows with an NLL by tenths of a nat per token, lower edges."""
+    measured = pl.DataFrame(pl.from_arrow(scores)).filter(pl.col("nll_mean").is_not_null())["nll_mean"]
+    tenths = (measured.clip(0, _LONGEST_NLL) * 10 + 1e-9).floor().cast(pl.Int64)
+    counts = pl.DataFrame({"tenth": tenths}).group_by("tenth").len().sort("tenth")
+    return {f"{tenth / 10:.1f}": count for tenth, count in counts.iter_rows()}
+
+
+def _record(split: Split, units: list[Unit], scored: Manifest) -> Record:
+    checkpoints: Mapping[str, Mapping[str, Any]] = scored.counters["checkpoints"]
+    configs = configs_of(units)
+    configs[SCORES]["features"] = features_of(SCORE_SCHEMA)
+    return {
+        "split": split.name,
+        "checkpoints": {
+            unit.counters["checkpoint"]: {**checkpoints[unit.counters["checkpoint"]], "histogram": unit.counters["nll"]}
+            for unit in units
+        },
+        "configs": configs,
+    }
