@@ -13,6 +13,7 @@ from nemo_assets.catalog import Split
 from nemo_assets.settings import Settings
 from nemo_assets.stages.duplicate_findings import findings_of
 from nemo_assets.stages.plan import AFTER_DUPLICATES, BEFORE_DUPLICATES, first_outdated, standing
+from nemo_assets.stages.withdrawals import withdrawal_warnings
 from nemo_assets.storage import Stage
 
 Materialize = Callable[[Sequence[tuple[str, str | None]]], None]
@@ -87,14 +88,16 @@ def summarize(splits: Sequence[Split], settings: Settings) -> list[SplitSummary]
 
 
 def warnings(splits: Sequence[Split], settings: Settings) -> list[str]:
-    """What the checks of `duplicates` of these splits would fail for, a line each."""
-    found = (settings.store.find(Stage.DUPLICATES, scope) for scope in sorted({split.scope for split in splits}))
-    return [
+    """What the checks of `duplicates` of these splits and those of withdrawals would fail for, a line each."""
+    catalog, store = settings.catalog, settings.store
+    found = (store.find(Stage.DUPLICATES, scope) for scope in sorted({split.scope for split in splits}))
+    removals = [
         f"{finding.sentence} {finding.advice}"
         for duplicates in found
         if duplicates is not None
-        for finding in findings_of(duplicates, settings.catalog.duplicate_policy)
+        for finding in findings_of(duplicates, catalog.duplicate_policy)
     ]
+    return [*removals, *withdrawal_warnings(catalog, store)]
 
 
 def _summary(split: Split, settings: Settings) -> SplitSummary:

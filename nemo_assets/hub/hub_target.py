@@ -67,8 +67,8 @@ class HubTarget:
     def paths(self, repo_id: str, revision: str) -> dict[str, str]:
         """Path → sha256; the few files that git holds itself are read for theirs."""
         with self.hub.explained(repo_id, revision):
-            files = self._tree(repo_id, revision).visible
-            return {file.path: file.sha256 or self._sha256(repo_id, file, revision) for file in files}
+            tree = self._tree(repo_id, revision)
+            return {file.path: file.sha256 or self._sha256(repo_id, file, tree.revision) for file in tree.visible}
 
     def read(self, repo_id: str, path: str, revision: str) -> bytes | None:
         with self.hub.explained(repo_id, revision):

@@ -29,6 +29,7 @@ from nemo_assets.stages.duplicate_findings import (
 from nemo_assets.stages.duplicates import REMOVED_SCHEMA, RENAMED_SCHEMA
 from nemo_assets.stages.pools import correctness_origin
 from nemo_assets.stages.published import missing_at_destination
+from nemo_assets.stages.withdrawals import withdrawal_warnings
 from nemo_assets.storage import Manifest, Stage, Store
 from nemo_assets.storage.layout import PRECISION
 from nemo_assets.storage.parquet import scan
@@ -184,6 +185,16 @@ def release_is_at_destination(
     return dg.AssetCheckResult(passed=not missing, description=told, metadata=metadata)
 
 
+@chain_check(Stage.PUBLISHED)
+def withdrawals_take_effect(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
+    """Every entry of `catalog/policies/withdrawals.yaml` names a record, and none of the content it names stays."""
+    here = settings.load()
+    told = withdrawal_warnings(here.catalog, here.store)
+    withdrawn = here.store.current(Stage.PUBLISHED, context.partition_key).counters["withdrawn"]
+    metadata = {"withdrawn": sum(withdrawn.values())}
+    return dg.AssetCheckResult(passed=not told, description=" ".join(told[:3]) or None, metadata=metadata)
+
+
 @chain_check(Stage.SCORED)
 def rows_are_scored(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
     """Nearly every row has an NLL under every checkpoint, and every loss mask is that the row was written with."""
@@ -215,7 +226,7 @@ def _warning(description: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
 CHECKS = (
     splits_match_the_source, records_are_conserved, ids_are_unique, removals_are_plausible,
     no_survivor_stands_for_too_many, all_candidates_were_compared, correctness_is_joined, release_is_at_destination,
-    rows_are_scored,
+    withdrawals_take_effect, rows_are_scored,
 )  # fmt: skip
 
 

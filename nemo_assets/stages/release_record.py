@@ -70,7 +70,7 @@ def make_record(
         "stages": _stages(split, store, inputs),
         "funnel": funnel,
         "withdrawals": withdrawn.select(
-            "id", pl.col("record_uid").bin.encode("hex"), "reason", "note"
+            "id", pl.col("record_uid").bin.encode("hex"), "reason", "note", "state"
         ).sort("record_uid").to_dicts(),
         "license": split.source.license,
         "languages": list(split.source.languages),

@@ -91,7 +91,7 @@ def _withdrawn_ids(split: Split, target: Target, repo: str, published: Manifest)
     content = target.read(repo, record_path(split.name), published.details["revision"])
     if content is None:
         raise UserError(f"{split.key}: its release is no longer at {target.location(repo)}. Publish it again.")
-    return [entry["id"] for entry in msgspec.json.decode(content)["withdrawals"] if entry["id"] is not None]
+    return [entry["id"] for entry in msgspec.json.decode(content)["withdrawals"] if entry["state"] == "kept"]
 
 
 def _scores_unit(
