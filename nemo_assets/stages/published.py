@@ -53,7 +53,8 @@ def publish(split: Split, settings: Settings) -> Manifest:
     basis = publish_basis(split, settings, inputs)
     current = settings.store.find_current(Stage.PUBLISHED, split.key, basis)
     if current is not None and is_at_destination(current, settings):
-        return current
+        waits = "waiting" in current.details and not settings.approval
+        return approve(split, settings) if waits else current
     with settings.store.staging(Stage.PUBLISHED, split.key, basis) as staging:
         withdrawn = withdrawn_of(split, settings, inputs)
         withheld = Withheld(frozenset(withdrawn["record_uid"].to_list()), split.source.dropped_text)
@@ -80,6 +81,7 @@ def _land(release: Release, settings: Settings, target: Target, repo: str) -> di
     else:
         commit = commit_release(release, settings, target, repo)
         noted = _certified(commit, release.split, settings, target, repo)
+        target.delete_branch(repo, waiting_branch(release.split))  # of an older one that nobody approved
     upload = {"upload": {"bytes": sent, "seconds": round(time.monotonic() - began, 3)}} if sent else {}
     return {"repo": repo, "location": target.location(repo), **upload, **noted}
 

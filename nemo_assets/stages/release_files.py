@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
@@ -42,6 +42,7 @@ WITHDRAWN = "withdrawn"
 # The Hub's viewer and most readers show binary columns poorly: uids are published in hex.
 _UID_COLUMNS = ("record_uid", "survivor_uid")
 _WHY_REMOVED = ("code", "evidence", "survivor_uid", "similarity")
+_WORDS = ("text", "meta_expected_answer", "meta_eval_json")  # columns that repeat what a record says
 
 
 def published_schema(schema: pa.Schema) -> pa.Schema:
@@ -66,7 +67,7 @@ def _schema_of_removed() -> pa.Schema:
 INVENTORY_COLUMNS = (
     Column("path", pa.string(), "Path of the field in the source record"),
     Column("null_rate", pa.float64(), "Share of the records in which it is null or missing", "share", True),
-    Column("summary", pa.string(), "Types, counts and examples", "JSON"),
+    Column("summary", pa.string(), "Types and counts", "JSON"),
 )
 COVERAGE_COLUMNS = (
     Column("measure", pa.string(), "What a row may have"),
@@ -241,14 +242,21 @@ def _removed_rows(piece: RemovedPiece) -> Iterator[pa.Table]:
         entries = pl.read_parquet(path).filter(pl.col("state") == "removed").select("record_uid", *_WHY_REMOVED)
         gone = entries["record_uid"].to_arrow().cast(pa.binary(16))
         for table in read_batches([source]):
-            rows = table.filter(pc.is_in(table["record_uid"], gone))
-            hidden = piece.withheld.is_withdrawn(rows) if piece.withheld.dropped_text else True
-            text = pc.if_else(hidden, pa.scalar(None, rows["text"].type), rows["text"])
-            frame = pl.DataFrame(pl.from_arrow(rows.set_column(rows.schema.get_field_index("text"), "text", text)))
-            told = frame.with_columns(quality_is_duplicate=pl.lit(True)).join(
-                entries, on="record_uid", how="left", maintain_order="left"
-            )
-            yield _published_rows(told.to_arrow(), schema)
+            frame = pl.DataFrame(pl.from_arrow(table.filter(pc.is_in(table["record_uid"], gone))))
+            told = _without_words(frame, piece.withheld).with_columns(quality_is_duplicate=pl.lit(True))
+            reasons = told.join(entries, on="record_uid", how="left", maintain_order="left")
+            yield _published_rows(reasons.to_arrow(), schema)
+
+
+def _without_words(removed: pl.DataFrame, withheld: Withheld) -> pl.DataFrame:
+    """Removed rows, without what their records say where that may not be told."""
+    withdrawn = pl.col("record_uid").is_in(pl.Series(sorted(withheld.uids), dtype=pl.Binary).implode())
+    hidden = withdrawn if withheld.dropped_text else pl.lit(True)
+    silent: dict[str, str | None] = {**dict.fromkeys(_WORDS), "source_meta_json": "{}"}
+    return removed.with_columns(
+        pl.when(hidden).then(pl.lit(instead, pl.String)).otherwise(pl.col(name)).alias(name)
+        for name, instead in silent.items()
+    )
 
 
 def _side_unit(
@@ -256,7 +264,8 @@ def _side_unit(
 ) -> Unit:
     """Tools, ledger, rejected records, inventory and coverage; a table without rows is left out."""
     normalized, joined = inputs[Stage.NORMALIZED], store.paths(inputs[Stage.POOLS], "joined")
-    tools = scan(store.paths(normalized, "tools"), TOOLS_SCHEMA).unique("source_tools_id").sort("source_tools_id")
+    listed = scan(store.paths(normalized, "tools"), TOOLS_SCHEMA).unique("source_tools_id").sort("source_tools_id")
+    tools = listed.filter(~pl.col("source_tools_id").is_in(_tools_of_withdrawn(store.paths(normalized), withheld)))
     ledger = _published_ledger(pl.read_parquet(store.paths(inputs[Stage.LEDGER])), withheld)
     coverage = coverage_of(store.paths(normalized), joined)
     fields = inventory_of_split(normalized, store)["columns"]
@@ -265,7 +274,7 @@ def _side_unit(
         "ledger": [ledger.to_arrow()],
         "rejected": _rejected_rows(normalized, ledger, store, withheld),
         "inventory": [pa.Table.from_pylist([
-            {"path": path, "null_rate": field["null_rate"], "summary": _json(field)}
+            {"path": path, "null_rate": field["null_rate"], "summary": _json(_without_examples(field))}
             for path, field in sorted(fields.items())
         ], SIDE_SCHEMAS["inventory"])],
         "metadata_coverage": [pa.Table.from_pylist([
@@ -280,15 +289,33 @@ def _side_unit(
     return Unit(number, tuple(part for part, _ in shards), _counted(shards))
 
 
+def _tools_of_withdrawn(rows: Sequence[Path], withheld: Withheld) -> list[str]:
+    """The tool lists that only withdrawn rows offer."""
+    if not withheld.uids:
+        return []
+    offered = scan(rows, ROW_SCHEMA).filter(pl.col("source_tools_id").is_not_null()).group_by("source_tools_id")
+    withdrawn = pl.col("record_uid").is_in(pl.Series(sorted(withheld.uids), dtype=pl.Binary).implode())
+    return offered.agg(withdrawn.all()).filter("record_uid").collect()["source_tools_id"].to_list()
+
+
+def _without_examples(field: Any) -> Any:
+    """What is known of a field of the records, without values of single records: any of them may be withdrawn."""
+    if isinstance(field, dict):
+        return {name: _without_examples(value) for name, value in field.items() if name != "examples"}
+    return field
+
+
 def _json(value: object) -> str:
     return msgspec.json.encode(value, order="sorted").decode()
 
 
 def _published_ledger(ledger: pl.DataFrame, withheld: Withheld) -> pl.DataFrame:
-    """The ledger, in which kept records that are withdrawn say so."""
+    """The ledger, in which kept records that are withdrawn say so; evidence may quote a record."""
     taken = pl.col("record_uid").is_in(pl.Series(sorted(withheld.uids), dtype=pl.Binary).implode())
+    withdrawn = taken & (pl.col("state") == "kept")
     return ledger.with_columns(
-        state=pl.when(taken & (pl.col("state") == "kept")).then(pl.lit(WITHDRAWN)).otherwise("state")
+        state=pl.when(withdrawn).then(pl.lit(WITHDRAWN)).otherwise("state"),
+        evidence=pl.when(taken).then(None).otherwise("evidence"),
     )
 
 

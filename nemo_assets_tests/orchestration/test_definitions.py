@@ -52,6 +52,7 @@ def test_the_chain_depends_as_designed(defs: dg.Definitions):
         "pools": {"deduped", "recipe", "normalized"},
         "published": {"pools", "ledger"},
         "scored": {"published"},
+        "results": {"scored", "published"},
         "inventory": {"normalized"},
         "metadata_coverage": {"normalized", "pools"},
     }

@@ -94,6 +94,7 @@ class World:
             "policies/checkpoints": CHECKPOINTS,
             "policies/duplicates": {"thresholds": {"distilled": 0.8, "rendered": 0.8}},
             "policies/evaluation_sets": {"evaluation_sets": {}},
+            "policies/withdrawals": {"withdrawals": []},
         }
         for name, content in {**sources, **policies}.items():
             path = self.root / "catalog" / f"{name}.yaml"

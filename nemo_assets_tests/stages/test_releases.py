@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,7 +19,7 @@ from nemo_assets.stages.release_plan import plan_release
 from nemo_assets.stages.rollback import roll_back
 from nemo_assets.storage import Stage
 from nemo_assets_tests.hub.fixtures import RunningHub
-from nemo_assets_tests.stages.making import make, with_catalog
+from nemo_assets_tests.stages.making import make, rows_of, with_catalog
 
 KEY, OTHER = "nemotron-agentic-v1/tool_calling", "nemotron-agentic-v1/interactive_agent"
 ROWS = "rows/tool_calling-00000.parquet"
@@ -53,6 +54,9 @@ def test_a_withdrawn_row_leaves_every_pool_and_the_card_names_it(releasing: Sett
     make(Stage.PUBLISHED, KEY, releasing)
     before = ids_at(releasing, ROWS)
     taken = before[3]
+    kept = rows_of(releasing.store.current(Stage.DEDUPED, KEY), releasing.store).to_pylist()
+    said = {row["id"]: row["text"].rpartition("<|message|>")[2][:60] for row in kept}
+    assert sum(said[taken] in row["text"] for row in kept) == 1
     after = withdrawn(releasing, tmp_path, taken)
     assert standing(Stage.PUBLISHED, KEY, after).currency == "stale"
     made = make(Stage.PUBLISHED, KEY, after)
@@ -68,6 +72,11 @@ def test_a_withdrawn_row_leaves_every_pool_and_the_card_names_it(releasing: Sett
     with target.open(repo, "ledger/tool_calling-00000.parquet", head) as file:
         entry = next(row for row in pq.read_table(file).to_pylist() if row["id"] == taken)
     assert entry["state"] == "withdrawn"
+    words = said[taken]
+    for path in target.paths(repo, head):
+        content = target.read(repo, path, head) or b""
+        told = str(pq.read_table(pa.BufferReader(content)).to_pylist()) if path.endswith(".parquet") else str(content)
+        assert words not in told, path
     readme = (target.read(repo, "README.md", head) or b"").decode()
     assert taken in readme
     assert "takedown" in readme
