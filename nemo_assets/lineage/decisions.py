@@ -41,13 +41,18 @@ class Decision:
 
 @dataclass(frozen=True)
 class Release:
-    """The commit that published the split; `files` are those of the configs the record is in, by config."""
+    """The commit that published the split; `files` are those of the configs the record is in, by config.
+
+    `tag` is None while the commit waits for approval; `withdrawn` is the reason why the release leaves the record out.
+    """
 
     repo: str
     commit: str
     url: str | None
     files: dict[str, list[str]]
     is_current: bool
+    tag: str | None = None
+    withdrawn: str | None = None
 
 
 def raw_decision(entry: Entry, blob: SourceBlob) -> Decision:
@@ -130,22 +135,29 @@ def _first(store: Store, manifest: Manifest, table: str, entry: Entry) -> dict[s
 
 
 def release_of(entry: Entry, pools: Sequence[str], published: Manifest | None, ledger: Manifest) -> Release | None:
-    """The commit and the files that hold this record; a rejected or removed one is in the ledger config only."""
+    """The commit and the files that tell of this record, by what became of it."""
     if published is None or not published.details.get("commit"):
         return None
-    configs = ["rows", *pools, "ledger"] if entry.state == "kept" else ["ledger"]
+    withdrawn = published.details.get("withdrawn", {}).get(entry.uid.hex())
+    rows = [] if withdrawn else ["rows", *pools]
+    configs = [*(rows if entry.state == "kept" else [entry.state]), "ledger"]
     paths = published.details.get("files", {})
     files = {config: [path for path in paths if path.startswith(f"{config}/")] for config in configs}
     there = {config: found for config, found in files.items() if found}
     is_current = published.inputs.get(Stage.DEDUPED) == ledger.inputs[Stage.DEDUPED]
     details = published.details
-    return Release(details["repo"], details["commit"], details.get("url"), there, is_current)
+    named = (details["repo"], details["commit"], details.get("url"))
+    return Release(*named, there, is_current, details.get("tag"), withdrawn)
 
 
 def release_decision(release: Release | None) -> Decision:
     if release is None:
         return Decision(Stage.PUBLISHED, "not published yet")
     outcome = "published" if release.is_current else "an earlier version of the split was published"
+    if release.withdrawn:
+        outcome = "withdrawn"
+    elif release.tag is None:
+        outcome = "waits for approval"
     return Decision(Stage.PUBLISHED, outcome, evidence=asdict(release))
 
 

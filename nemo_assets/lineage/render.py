@@ -32,7 +32,7 @@ _EVIDENCE = {
         "survivor_place",
         "criterion",
     ),
-    "published": ("repo", "commit", "url", "files"),
+    "published": ("repo", "tag", "withdrawn", "commit", "url", "files"),
     "scored": ("percentile_within_split", "completion_token_count", "truncated", "reason", "model", "revision"),
 }
 _ROW_COLUMNS = (

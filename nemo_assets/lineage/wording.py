@@ -83,8 +83,12 @@ def _pools(pools: Sequence[str] | None) -> str:
 def _release(release: Release | None) -> str:
     if release is None:
         return "not published yet"
+    if release.withdrawn:
+        return f"left out of {release.repo}: withdrawn ({release.withdrawn})"
+    if release.tag is None:
+        return f"waits for approval in {release.repo} at commit {release.commit[:12]}"
     done = "published" if release.is_current else "an earlier version of its split published"
-    return f"{done} in {release.repo} at commit {release.commit[:12]}"
+    return f"{done} in {release.repo} as {release.tag}, commit {release.commit[:12]}"
 
 
 def _scores(scores: Sequence[dict[str, Any]]) -> Iterable[str]:

@@ -210,6 +210,12 @@ def _description(record: Record) -> str:
     return f"{record['source']['repo']}@{record['source']['revision']}"
 
 
+def _left_out(record: Record) -> dict[str, Any]:
+    """Reason by record_uid of what is withdrawn."""
+    reasons = {entry["record_uid"]: entry["reason"] for entry in record["withdrawals"]}
+    return {"withdrawn": reasons} if reasons else {}
+
+
 def _noted(record: Record, noted: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of what was committed. The files lie at the destination, so it names no parts of its own."""
     configs = record["configs"]
@@ -220,6 +226,6 @@ def _noted(record: Record, noted: Mapping[str, Any]) -> dict[str, Any]:
             "rows": record["funnel"]["kept"], "configs": rows, "files": len(files),
             "withdrawn": record["funnel"]["withdrawn"], "changes": record["changes"] or {},
         },
-        "details": {**noted, "files": files, "source_revision": record["source"]["revision"]},
+        "details": {**noted, "files": files, "source_revision": record["source"]["revision"], **_left_out(record)},
         "content": sorted(files.items()),
     }  # fmt: skip

@@ -280,6 +280,7 @@ def _side_unit(
         "metadata_coverage": [pa.Table.from_pylist([
             {"measure": name, "meaning": measure.meaning, "rows": coverage["rows"], "having": coverage[name]}
             for name, measure in MEASURES.items()
+            if coverage["rows"]
         ], SIDE_SCHEMAS["metadata_coverage"])],
     }  # fmt: skip
     shards: list[tuple[Part, int]] = []

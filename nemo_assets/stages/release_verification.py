@@ -186,10 +186,10 @@ def _require_card(place: _Place, tables: Sequence[_Table], paths: Mapping[str, s
     try:
         globs = {
             f"{config['config_name']}/{files['split']}": _list(files["path"])
-            for config in front["configs"]
+            for config in front.get("configs", ())  # an empty release has none
             for files in config["data_files"]
         }
-        infos = {info["config_name"]: info for info in _list(front["dataset_info"])}
+        infos = {info["config_name"]: info for info in _list(front.get("dataset_info", []))}
         rows = {f"{name}/{each['name']}": each["num_examples"] for name, i in infos.items() for each in i["splits"]}
         features = {name: info["features"] for name, info in infos.items()}
     except (AttributeError, KeyError, TypeError) as error:

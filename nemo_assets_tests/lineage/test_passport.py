@@ -133,7 +133,7 @@ def test_a_scored_row_tells_pools_release_and_score(world: World):
     published = world.store.current(Stage.PUBLISHED, LOW).details
     assert found.verdict == (
         "Kept: in 3 pools (candidates_has_correctness_meta, candidates_mid_correctness, candidates_verified_correct), "
-        f"published in local/nemotron-math-v2-pools at commit {published['commit'][:12]}, "
+        f"published in local/nemotron-math-v2-pools as {published['tag']}, commit {published['commit'][:12]}, "
         "scored NLL 1.25 nats per token (percentile 25 of its split) by student."
     )
     assert found.release is not None

@@ -99,7 +99,8 @@ def test_a_release_to_a_directory_names_its_commit(world: World):
     shown = _metadata(result, "published")
     assert shown["repo"] == "local/beta-pools"
     assert shown["commit"] == world.manifest(Stage.PUBLISHED, "beta/chat").details["commit"]
-    assert [check.passed for check in result.get_asset_check_evaluations()] == [True]
+    assert shown["tag"] == "release-0001"
+    assert [check.passed for check in result.get_asset_check_evaluations()] == [True, True]
 
 
 def test_evaluation_sets_are_read_and_shown_set_by_set(world: World):

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nemo_assets.errors import UserError
+from nemo_assets.lineage import explain, passport_text
 from nemo_assets.settings import Settings
 from nemo_assets.stages.landing import target_of
 from nemo_assets.stages.plan import standing
@@ -81,6 +82,8 @@ def test_a_withdrawn_row_leaves_every_pool_and_the_card_names_it(releasing: Sett
     assert taken in readme
     assert "takedown" in readme
     assert made.counters["changes"]["left"] == {"withdrawal": 1}
+    told = passport_text(explain(taken, after.catalog, after.store))
+    assert f"left out of {repo}: withdrawn (takedown)" in " ".join(told.split())
     with pytest.raises(UserError, match=r"release-0001 holds 1 records that were withdrawn since"):
         roll_back(after.catalog.split(KEY), "release-0001", after)
 
