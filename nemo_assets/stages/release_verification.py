@@ -132,7 +132,7 @@ def verify_release(
     _require_files(place, tables, paths)
     carded = _require_card(place, tables, paths)
     close = [table for table in tables if published in (None, table.split)]
-    if not close:
+    if not records or (published is not None and published not in records):
         raise place.wrong(f"it has no record of {published or 'any split'}", "Publish again.")
     firsts = _require_footers(place, close)
     _require_loads(place, carded, firsts, endpoint, token)
