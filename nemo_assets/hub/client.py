@@ -257,7 +257,7 @@ def _explanation(error: Exception, endpoint: str, repo_id: str, revision: str | 
         case _:
             return (
                 f"{endpoint} cannot be reached for {repo_id} ({type(error).__name__}: {error}). "
-                "Check the network and HF_ENDPOINT, or set NEMO_SOURCE_DIR to read from a directory."
+                "Check the network and HF_ENDPOINT. A directory can stand in for it: NEMO_SOURCE_DIR, NEMO_PUBLISH_TO."
             )
 
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from nemo_assets.catalog import Split
 from nemo_assets.disk import locked, make_directory
@@ -32,8 +34,9 @@ from nemo_assets.stages.release_record import (
     records_at,
     results_at,
     results_path,
+    rows_digest,
 )
-from nemo_assets.stages.release_verification import verify_release
+from nemo_assets.stages.release_verification import is_data, verify_release
 
 ATTEMPTS = 10  # other splits of the source commit to the same repo
 
@@ -102,22 +105,38 @@ def commit_on_head(change_on: Callable[[str | None], Change], target: Target, re
 
 def _change(release: Release, settings: Settings, target: Target, repo: str, head: str | None) -> Change:
     records, results, name = records_at(target, repo, head), results_at(target, repo, head), release.split.name
+    _require_ours(target, repo, head, [*records.values(), *results.values()])
     path, told = (results_path(name), results) if release.of_scores else (record_path(name), records)
-    before = paths_of(told.get(name))
-    told[name] = release.record
+    before, content = paths_of(told.get(name)), as_json(release.record)
+    told[name] = msgspec.json.decode(content)  # as it will be read, or the card would depend on who made it
+    if name in results and results[name]["of"] != rows_digest(records[name]):
+        before |= {results_path(name), *paths_of(results.pop(name))}  # scores of other rows
     card = card_files(release.split, settings.catalog, repo, records, results)
-    additions = {**release.additions, path: as_json(release.record), **card}
+    additions = {**release.additions, path: content, **card}
     stays = {*additions, *release.restored}
     return Change(
         additions, tuple(sorted(before - stays)), release.summary, release.description, dict(release.restored)
     )
 
 
-def certify(settings: Settings, target: Target, repo: str, published: str | None = None) -> Certified:
+def _require_ours(target: Target, repo: str, head: str | None, records: Sequence[Record]) -> None:
+    """Refuse to publish among data that no release put there: it would be loaded with ours, or be somebody's own."""
+    ours = {path for record in records for path in paths_of(record)}
+    paths = target.paths(repo, head) if head else {}
+    if stray := next((path for path in sorted(paths) if is_data(path) and path not in ours), None):
+        raise UserError(
+            f"{target.location(repo)} holds {stray}, which no release put there. Delete it there, or set "
+            "NEMO_PUBLISH_TO to where nobody else publishes."
+        )
+
+
+def certify(settings: Settings, target: Target, repo: str) -> Certified:
     """Verify the head of the repo and tag it; a head that is tagged already is a release.
 
-    `published` names the split whose files are looked at closely. A head that moves meanwhile holds this release too:
-    it is verified in turn. Raises UserError if what is there is not what was published; the tags stay as they were.
+    Splits that changed since the last release are looked at closely. A head that moves meanwhile holds this release
+    too: it is verified in turn.
+
+    Raises UserError if what is there is not what was published; the tags stay as they were.
     """
     make_directory(_publishing(settings))
     with locked(_publishing(settings) / f"{repo.replace('/', '--')}.lock"):  # who waits may find all of it done
@@ -128,17 +147,24 @@ def certify(settings: Settings, target: Target, repo: str, published: str | None
             tagged = {revision: tag for tag, revision in target.tags(repo).items() if _TAG.fullmatch(tag)}
             if head in tagged:
                 return Certified(head, tagged[head])
-            verify(settings, target, repo, head, published)
+            verify(settings, target, repo, head)
             if target.head(repo) == head and (tag := _tag(target, repo, head)):
                 return Certified(head, tag)
     raise UserError(f"{target.location(repo)}: the repo changed whenever it had been verified. Run again later.")
 
 
-def verify(settings: Settings, target: Target, repo: str, revision: str, published: str | None = None) -> None:
+def verify(settings: Settings, target: Target, repo: str, revision: str) -> None:
     """Raise UserError unless a revision holds what its records say, and loads."""
-    records = records_at(target, repo, revision)
-    results = results_at(target, repo, revision)
-    verify_release(target, repo, revision, records, results, published, settings.endpoint, settings.token)
+    records, results = records_at(target, repo, revision), results_at(target, repo, revision)
+    last = last_release(target, repo)
+    before = (records_at(target, repo, last.revision), results_at(target, repo, last.revision)) if last else ({}, {})
+    changed = {
+        split
+        for now, then in zip((records, results), before, strict=True)
+        for split, record in now.items()
+        if then.get(split) != record
+    }
+    verify_release(target, repo, revision, records, results, changed, settings.endpoint, settings.token)
 
 
 def _tag(target: Target, repo: str, revision: str) -> str | None:

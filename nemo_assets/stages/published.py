@@ -27,9 +27,10 @@ from nemo_assets.stages.landing import Release, certify, commit_release, last_re
 from nemo_assets.stages.ledger import require_in_step
 from nemo_assets.stages.release_diff import since_release
 from nemo_assets.stages.release_files import Withheld, build_release_files, published_paths
-from nemo_assets.stages.release_record import Record, make_record, paths_of, record_path, records_at
+from nemo_assets.stages.release_record import Record, files_of, make_record, paths_of, record_path, records_at
 from nemo_assets.stages.withdrawals import withdrawal_basis, withdrawn_rows
 from nemo_assets.storage import Basis, Manifest, Stage, Store
+from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import scan
 
 PUBLISHED_CODE = package_digest(
@@ -60,6 +61,7 @@ def publish(split: Split, settings: Settings) -> Manifest:
         withheld = Withheld(frozenset(withdrawn["record_uid"].to_list()), split.source.dropped_text)
         units = build_release_files(split, settings, inputs, withheld, staging)
         record = make_record(split, settings.store, inputs, units, withdrawn)
+        record["withdrawals"] += _withdrawn_before(split, settings, target, repo, inputs, record)
         additions = published_paths(units, settings.store)
         record["changes"] = _changes(split, target, repo, record, additions)
         release = Release(split, record, _summary(split, record), _description(record), additions)
@@ -76,11 +78,11 @@ def _land(release: Release, settings: Settings, target: Target, repo: str) -> di
         branch = waiting_branch(release.split)
         target.delete_branch(repo, branch)  # of a release that nobody approved
         commit = commit_release(release, settings, target, repo, branch)
-        verify(settings, target, repo, commit, release.split.name)
+        verify(settings, target, repo, commit)
         noted = {"waiting": {"branch": branch, "commit": commit}, "commit": commit, "url": target.url(repo, commit)}
     else:
         commit = commit_release(release, settings, target, repo)
-        noted = _certified(commit, release.split, settings, target, repo)
+        noted = _certified(commit, settings, target, repo)
         target.delete_branch(repo, waiting_branch(release.split))  # of an older one that nobody approved
     upload = {"upload": {"bytes": sent, "seconds": round(time.monotonic() - began, 3)}} if sent else {}
     return {"repo": repo, "location": target.location(repo), **upload, **noted}
@@ -90,21 +92,20 @@ def _bytes_to_send(release: Release, target: Target, repo: str) -> int:
     """Of the Parquet files, those that the head does not have."""
     head = target.head(repo)
     there = target.paths(repo, head) if head else {}
-    configs = release.record["configs"].values()
-    sha256 = {path: sha for c in configs for path, sha in zip(c["paths"], c["sha256"], strict=True)}
+    sha256 = files_of(release.record)
     files = {path: file for path, file in release.additions.items() if isinstance(file, Path)}
     return sum(file.stat().st_size for path, file in files.items() if there.get(path) != sha256[path])
 
 
-def _certified(commit: str, split: Split, settings: Settings, target: Target, repo: str) -> dict[str, Any]:
-    revision, tag = certify(settings, target, repo, split.name)
+def _certified(commit: str, settings: Settings, target: Target, repo: str) -> dict[str, Any]:
+    revision, tag = certify(settings, target, repo)
     return {"commit": commit, "tag": tag, "revision": revision, "url": target.url(repo, revision)}
 
 
 def approve(split: Split, settings: Settings) -> Manifest:
     """Make the release of a split that waits current: one commit on `main` that brings over what the branch holds.
 
-    Raises UserError if nothing waits.
+    Raises UserError if nothing waits, or if something else would be published by now, as after a withdrawal.
     """
     target, repo, store = target_of(settings), settings.release_repo(split), settings.store
     with store.sole(Stage.PUBLISHED, split.key):
@@ -112,10 +113,16 @@ def approve(split: Split, settings: Settings) -> Manifest:
         waiting = manifest.details.get("waiting") if manifest else None
         if manifest is None or waiting is None:
             raise UserError(f"{split.key}: no release of this split waits for approval.")
+        basis = publish_basis(split, settings, release_inputs(split, store))
+        if manifest.version != basis.version(Stage.PUBLISHED, split.key):
+            raise UserError(
+                f"{split.key}: what waits is older than rows, catalog or withdrawals. Publish {split.key} again, and "
+                "look at that."
+            )
         record = _record_at(target, repo, waiting["commit"], split)
         restored = dict.fromkeys(sorted(paths_of(record)), waiting["commit"])
         release = Release(split, record, _summary(split, record), _description(record), restored=restored)
-        noted = _certified(commit_release(release, settings, target, repo), split, settings, target, repo)
+        noted = _certified(commit_release(release, settings, target, repo), settings, target, repo)
         target.delete_branch(repo, waiting["branch"])
         details = {name: value for name, value in manifest.details.items() if name != "waiting"} | noted
         return store.write_manifest(msgspec.structs.replace(manifest, details=details))
@@ -160,22 +167,52 @@ def withdrawn_of(split: Split, settings: Settings, inputs: Mapping[str, Manifest
     return withdrawn_rows(split, settings.catalog, ledger)
 
 
+def _withdrawn_before(
+    split: Split, settings: Settings, target: Target, repo: str, inputs: Mapping[str, Manifest], record: Record
+) -> list[dict[str, Any]]:
+    """What earlier releases withdrew and the source no longer has; no rollback may bring it back.
+
+    Raises UserError where a record that is withdrawn by its record_uid is in the split under another one: the content
+    of its file is part of that name.
+    """
+    before = records_at(target, repo, target.head(repo)).get(split.name, {"withdrawals": []})["withdrawals"]
+    now = {entry["record_uid"] for entry in record["withdrawals"]}
+    ledger = scan(settings.store.paths(inputs[Stage.LEDGER]), LEDGER_SCHEMA).select("id", "record_uid").collect()
+    ids = set(ledger["id"].drop_nulls())
+    there = {uid.hex() for uid in ledger["record_uid"]}
+    gone = [{**entry, "state": "gone"} for entry in before if entry["record_uid"] not in now | there]
+    withdrawn_ids = {entry["id"] for entry in record["withdrawals"]}
+    declared = {entry.record_uid for entry in settings.catalog.withdrawals}
+    for entry in gone:
+        if entry["record_uid"] in declared and entry["id"] in ids - withdrawn_ids:
+            raise UserError(
+                f"{split.key}: record_uid {entry['record_uid']} was withdrawn, but its file has changed and the record "
+                f"is there under another one. Write `id: {entry['id']}` in policies/withdrawals.yaml instead."
+            )
+    return gone
+
+
 def publish_basis(split: Split, settings: Settings, inputs: Mapping[str, Manifest]) -> Basis:
     """A release depends on what it is made from, what is withdrawn, where it goes, and how it is written."""
     depends = {
         str(name): inputs[name].data_version for name in (Stage.POOLS, Stage.LEDGER, Stage.DEDUPED, Stage.NORMALIZED)
     }
     target = f"{settings.destination.removeprefix(str(settings.data_dir))}/{settings.release_repo(split)}"
+    pool_texts = [(name, pool.purpose, pool.predicate) for name, pool in settings.catalog.pools.items()]
     return Basis(depends, {
         "code": PUBLISHED_CODE,
         "target": target,
         "withdrawals": withdrawal_basis(withdrawn_of(split, settings, inputs)),
         "dropped_text": str(split.source.dropped_text),
+        "card": digest([split.source.title, split.source.license, split.source.languages, pool_texts]),
     })  # fmt: skip
 
 
 def is_at_destination(release: Manifest, settings: Settings) -> bool:
-    """Whether the head of the release's repo still has its files, byte for byte; asks the destination."""
+    """Whether the head of the release's repo still has its files, byte for byte, and its tag; asks the destination."""
+    details = release.details
+    if "tag" in details and target_of(settings).tags(details["repo"]).get(details["tag"]) != details["revision"]:
+        return False
     return not missing_at_destination(release, settings)
 
 
@@ -219,7 +256,7 @@ def _left_out(record: Record) -> dict[str, Any]:
 def _noted(record: Record, noted: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of what was committed. The files lie at the destination, so it names no parts of its own."""
     configs = record["configs"]
-    files = {path: sha for c in configs.values() for path, sha in zip(c["paths"], c["sha256"], strict=True)}
+    files = files_of(record)
     rows = {config: entry["rows"] for config, entry in configs.items()}
     return {
         "counters": {

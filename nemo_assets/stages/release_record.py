@@ -15,13 +15,14 @@ import msgspec
 import polars as pl
 
 from nemo_assets.catalog import Split
-from nemo_assets.errors import ConservationError
+from nemo_assets.errors import ConservationError, UserError
 from nemo_assets.hub.features import features_of
 from nemo_assets.hub.targets import Target
 from nemo_assets.records.recipe import normalize_recipe, normalize_recipes
 from nemo_assets.records.schema import ROW_SCHEMA
 from nemo_assets.stages.release_files import config_schema
 from nemo_assets.storage import Manifest, Stage, Store, Unit
+from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import scan
 
 Record = dict[str, Any]
@@ -158,13 +159,34 @@ def _records(target: Target, repo: str, revision: str | None, folder: str) -> di
     records = {}
     for path in sorted(target.paths(repo, revision)):
         if path.startswith(folder) and path.endswith(".json") and "/" not in path.removeprefix(folder):
-            content = target.read(repo, path, revision)
-            if content is not None:
-                record = msgspec.json.decode(content)
+            record = _record(target, repo, path, revision)
+            if isinstance(record, dict) and path == f"{folder}{record.get('split')}.json":  # somebody may add files
                 records[record["split"]] = record
     return records
+
+
+def _record(target: Target, repo: str, path: str, revision: str) -> Any:
+    try:
+        return msgspec.json.decode(target.read(repo, path, revision) or b"null")
+    except msgspec.DecodeError as error:
+        raise UserError(
+            f"{target.location(repo)}@{revision[:7]}: {path} is no JSON ({error}). Delete it there, and publish the "
+            "split of that name again if there is one."
+        ) from None
+
+
+def rows_digest(record: Record) -> str:
+    """Changes when other rows are published: what scores belong to."""
+    withdrawn = sorted(entry["record_uid"] for entry in record["withdrawals"] if entry["state"] == "kept")
+    return digest([record["stages"][Stage.DEDUPED]["data_version"], withdrawn])
 
 
 def paths_of(record: Record | None) -> set[str]:
     """The Parquet files that a record names."""
     return {path for config in record["configs"].values() for path in config["paths"]} if record else set()
+
+
+def files_of(record: Record) -> dict[str, str]:
+    """Path → sha256 of the Parquet files that a record names."""
+    configs = record["configs"].values()
+    return {path: sha for config in configs for path, sha in zip(config["paths"], config["sha256"], strict=True)}

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import polars as pl
 import pyarrow as pa
 
@@ -25,7 +24,8 @@ from nemo_assets.settings import Settings
 from nemo_assets.stages.landing import Release, certify, commit_release, target_of
 from nemo_assets.stages.published import require_tagged
 from nemo_assets.stages.release_files import published_paths, shard_path
-from nemo_assets.stages.release_record import Record, configs_of, record_path
+from nemo_assets.stages.release_record import Record, configs_of, records_at, rows_digest
+from nemo_assets.stages.scored import texts_digest
 from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.parquet import scan, write_part
 
@@ -47,22 +47,24 @@ def publish_results(split: Split, settings: Settings) -> Manifest:
     target.require_writable(repo)
     published, scored = store.current(Stage.PUBLISHED, split.key), store.current(Stage.SCORED, split.key)
     require_tagged(split, published)
+    _require_same_rows(split, store, published, scored)
     basis = results_basis(published, scored)
     current = store.find_current(Stage.RESULTS, split.key, basis)
     if current is not None and _is_there(current, target, repo):
         return current
     with store.staging(Stage.RESULTS, split.key, basis) as staging:
-        withdrawn = _withdrawn_ids(split, target, repo, published)
+        release_record = _record_at_head(split, target, repo, published)
+        withdrawn = [entry["id"] for entry in release_record["withdrawals"] if entry["state"] == "kept"]
         units = [
             _scores_unit(number, name, split, store, scored, withdrawn, staging)
             for number, name in enumerate(scored.counters["checkpoints"])
         ]
-        record = _record(split, units, scored)
+        record = _record(split, units, scored, release_record)
         additions = published_paths(units, store)
         summary = f"Scores of {split.key}: {', '.join(record['checkpoints'])}"
         release = Release(split, record, summary, published.details["commit"], additions, of_scores=True)
         commit = commit_release(release, settings, target, repo)
-        revision, tag = certify(settings, target, repo, split.name)
+        revision, tag = certify(settings, target, repo)
         shutil.rmtree(staging.directory)
         noted = {"repo": repo, "location": target.location(repo), "commit": commit, "tag": tag, "revision": revision}
         files = dict(zip(record["configs"][SCORES]["paths"], record["configs"][SCORES]["sha256"], strict=True))
@@ -87,11 +89,31 @@ def _is_there(results: Manifest, target: Target, repo: str) -> bool:
     return all(there.get(path) == sha256 for path, sha256 in results.details["files"].items())
 
 
-def _withdrawn_ids(split: Split, target: Target, repo: str, published: Manifest) -> list[str]:
-    content = target.read(repo, record_path(split.name), published.details["revision"])
-    if content is None:
-        raise UserError(f"{split.key}: its release is no longer at {target.location(repo)}. Publish it again.")
-    return [entry["id"] for entry in msgspec.json.decode(content)["withdrawals"] if entry["state"] == "kept"]
+def _require_same_rows(split: Split, store: Store, published: Manifest, scored: Manifest) -> None:
+    """Refuse scores of other rows than those of the release."""
+    deduped = store.current(Stage.DEDUPED, split.key)
+    if published.inputs[Stage.DEDUPED] != deduped.data_version:
+        raise UserError(f"{split.key}: published is older than deduped. Materialise published of {split.key} first.")
+    if scored.inputs["texts"] != texts_digest(deduped, store):
+        raise UserError(
+            f"{split.key}: scored is of other rows than published. Materialise scored of {split.key} first."
+        )
+
+
+def _record_at_head(split: Split, target: Target, repo: str, published: Manifest) -> Record:
+    """The record of the release, which must be what the repo holds now: it may have been rolled back."""
+    record = records_at(target, repo, target.head(repo)).get(split.name)
+    files = {
+        p: sha
+        for c in (record or {"configs": {}})["configs"].values()
+        for p, sha in zip(c["paths"], c["sha256"], strict=True)
+    }
+    if record is None or files != published.details["files"]:
+        raise UserError(
+            f"{split.key}: {target.location(repo)} holds another release than the one made here. "
+            f"Materialise published of {split.key} first."
+        )
+    return record
 
 
 def _scores_unit(
@@ -116,12 +138,13 @@ def _histogram(scores: pa.Table) -> dict[str, int]:
     return {f"{tenth / 10:.1f}": count for tenth, count in counts.iter_rows()}
 
 
-def _record(split: Split, units: list[Unit], scored: Manifest) -> Record:
+def _record(split: Split, units: list[Unit], scored: Manifest, release: Record) -> Record:
     checkpoints: Mapping[str, Mapping[str, Any]] = scored.counters["checkpoints"]
     configs = configs_of(units)
     configs[SCORES]["features"] = features_of(SCORE_SCHEMA)
     return {
         "split": split.name,
+        "of": rows_digest(release),
         "checkpoints": {
             unit.counters["checkpoint"]: {**checkpoints[unit.counters["checkpoint"]], "histogram": unit.counters["nll"]}
             for unit in units

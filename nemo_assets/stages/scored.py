@@ -129,11 +129,16 @@ def _hub_commit(name: str, model: str, revision: str, endpoint: str, token: str 
 
 def score_basis(settings: Settings, deduped: Manifest, checkpoints: Mapping[str, Checkpoint]) -> Basis:
     """Scores depend on texts and masks, on each checkpoint and on the scorer; not on who computes them."""
-    texts = scan(settings.store.paths(deduped), ROW_SCHEMA).select("id", "text_sha1", "mask_sha1").collect()
-    inputs = {"texts": digest([digest(texts[name].to_list()) for name in texts.columns])}
+    inputs = {"texts": texts_digest(deduped, settings.store)}
     declared = {f"checkpoint.{name}": digest(_declared(checkpoint)) for name, checkpoint in checkpoints.items()}
     limits = {"max_length": str(settings.max_length), "max_records": str(settings.scorer_max_records or "all")}
     return Basis(inputs, declared | limits | {"scorer": SCORER_VERSION})
+
+
+def texts_digest(deduped: Manifest, store: Store) -> str:
+    """Changes when a text, a mask, an id or the order of the rows does."""
+    texts = scan(store.paths(deduped), ROW_SCHEMA).select("id", "text_sha1", "mask_sha1").collect()
+    return digest([digest(texts[name].to_list()) for name in texts.columns])
 
 
 def _declared(checkpoint: Checkpoint) -> dict[str, str | None]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
+from huggingface_hub import HfApi
 
 from nemo_assets.errors import UserError
 from nemo_assets.lineage import explain, passport_text
+from nemo_assets.sample import HUB
 from nemo_assets.settings import Settings
+from nemo_assets.stages import published, release_files
 from nemo_assets.stages.landing import target_of
 from nemo_assets.stages.plan import standing
 from nemo_assets.stages.published import approve
@@ -20,7 +26,7 @@ from nemo_assets.stages.release_plan import plan_release
 from nemo_assets.stages.rollback import roll_back
 from nemo_assets.storage import Stage
 from nemo_assets_tests.hub.fixtures import RunningHub
-from nemo_assets_tests.stages.making import make, rows_of, with_catalog
+from nemo_assets_tests.stages.making import make, make_chain, rows_of, with_catalog
 
 KEY, OTHER = "nemotron-agentic-v1/tool_calling", "nemotron-agentic-v1/interactive_agent"
 ROWS = "rows/tool_calling-00000.parquet"
@@ -84,7 +90,7 @@ def test_a_withdrawn_row_leaves_every_pool_and_the_card_names_it(releasing: Sett
     assert made.counters["changes"]["left"] == {"withdrawal": 1}
     told = passport_text(explain(taken, after.catalog, after.store))
     assert f"left out of {repo}: withdrawn (takedown)" in " ".join(told.split())
-    with pytest.raises(UserError, match=r"release-0001 holds 1 records that were withdrawn since"):
+    with pytest.raises(UserError, match=r"release-0001 holds 1 records of tool_calling that are withdrawn"):
         roll_back(after.catalog.split(KEY), "release-0001", after)
 
 
@@ -140,7 +146,7 @@ def test_scores_land_in_a_second_commit_and_leave_with_withdrawn_rows(
     assert "images/nll.png" in target.paths(repo, made.details["revision"])
     after = withdrawn(settings, tmp_path, scored[0])
     make(Stage.PUBLISHED, KEY, after)
-    assert "scores/tool_calling-00000.parquet" in target.paths(repo, target.head(repo) or "")
+    assert "scores/tool_calling-00000.parquet" not in target.paths(repo, target.head(repo) or "")  # of other rows
     make(Stage.RESULTS, KEY, after)
     assert ids_at(after, "scores/tool_calling-00000.parquet") == scored[1:]
 
@@ -170,3 +176,126 @@ def test_a_release_that_is_damaged_on_the_way_gets_no_tag(own_sample: Settings, 
     with pytest.raises(UserError, match="rows"):
         make(Stage.PUBLISHED, OTHER, settings)
     assert list(target_of(settings).tags(settings.release_repo(settings.catalog.split(KEY)))) == ["release-0001"]
+
+
+def test_what_waits_is_not_approved_once_a_row_of_it_is_withdrawn(own_sample: Settings, tmp_path: Path) -> None:
+    waiting = replace(own_sample, publish_to=str(tmp_path / "published"), approval=True)
+    make(Stage.PUBLISHED, KEY, waiting)
+    taken = ids_at_branch(waiting)[0]
+    after = withdrawn(waiting, tmp_path, taken)
+    with pytest.raises(UserError, match="what waits is older than rows, catalog or withdrawals"):
+        approve(after.catalog.split(KEY), after)
+    make(Stage.PUBLISHED, KEY, after)
+    approve(after.catalog.split(KEY), after)
+    assert taken not in ids_at(after, ROWS)
+
+
+def ids_at_branch(settings: Settings) -> list[str]:
+    target, repo = target_of(settings), settings.release_repo(settings.catalog.split(KEY))
+    head = target.head(repo, "waiting/tool_calling")
+    assert head is not None
+    return ids_at(settings, ROWS, head)
+
+
+def test_approval_switched_off_lands_what_waits(own_sample: Settings, tmp_path: Path) -> None:
+    waiting = replace(own_sample, publish_to=str(tmp_path / "published"), approval=True)
+    made = make(Stage.PUBLISHED, KEY, waiting)
+    landed = make(Stage.PUBLISHED, KEY, replace(waiting, approval=False))
+    assert (landed.details["tag"], landed.data_version) == ("release-0001", made.data_version)
+
+
+def test_a_record_withdrawn_by_its_uid_does_not_come_back_when_its_file_changes(
+    own_sample: Settings, tmp_path: Path
+) -> None:
+    sources = tmp_path / "sources"
+    shutil.copytree(HUB, sources)
+    settings = replace(own_sample, publish_to=str(tmp_path / "published"), source_dir=sources)
+    ledger = rows_of(settings.store.current(Stage.LEDGER, KEY), settings.store).to_pylist()
+    entry = next(each for each in ledger if each["state"] == "kept")
+    listed = [{"record_uid": entry["record_uid"].hex(), "reason": "takedown"}]
+    settings = with_catalog(settings, tmp_path / "catalog", {"policies/withdrawals.yaml": {"withdrawals": listed}})
+    make(Stage.PUBLISHED, KEY, settings)
+    assert entry["id"] not in ids_at(settings, ROWS)
+    path = sources / "nvidia/Nemotron-Agentic-v1" / entry["source_file"]
+    path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[-1])
+    make_chain(settings, Stage.POOLS, [KEY])
+    with pytest.raises(UserError, match=f"Write `id: {entry['id']}` in policies/withdrawals.yaml instead"):
+        make(Stage.PUBLISHED, KEY, settings)
+
+
+def test_a_row_that_is_listed_as_withdrawn_does_not_come_back_by_a_rollback(
+    own_sample: Settings, tmp_path: Path
+) -> None:
+    settings = replace(own_sample, publish_to=str(tmp_path / "published"))
+    make(Stage.PUBLISHED, KEY, settings)
+    make(Stage.PUBLISHED, OTHER, settings)
+    after = withdrawn(settings, tmp_path, ids_at(settings, ROWS)[0])  # and not published yet
+    with pytest.raises(UserError, match=r"release-0001 holds 1 records of tool_calling that are withdrawn"):
+        roll_back(after.catalog.split(KEY), "release-0001", after)
+
+
+def test_data_of_somebody_else_is_left_alone(own_sample: Settings, hub_server: RunningHub) -> None:
+    settings = replace(own_sample, publish_to="hf://alice", endpoint=hub_server.endpoint, token=hub_server.token)
+    repo = settings.release_repo(settings.catalog.split(KEY))
+    mine = hub_server.store.seed(repo, {"README.md": b"# Mine", "data/train.csv": b"a,b"})
+    with pytest.raises(UserError, match=r"holds data/train\.csv, which no release put there"):
+        make(Stage.PUBLISHED, KEY, settings)
+    assert hub_server.store.repositories[repo].head == mine
+
+
+def test_a_lost_tag_is_made_again(own_sample: Settings, hub_server: RunningHub) -> None:
+    settings = replace(own_sample, publish_to="hf://alice", endpoint=hub_server.endpoint, token=hub_server.token)
+    first = make(Stage.PUBLISHED, KEY, settings).details
+    HfApi(settings.endpoint, settings.token).delete_tag(first["repo"], tag=first["tag"], repo_type="dataset")
+    assert standing(Stage.PUBLISHED, KEY, settings).currency == "stale"
+    again = make(Stage.PUBLISHED, KEY, settings).details
+    assert target_of(settings).tags(first["repo"]) == {again["tag"]: first["revision"]}
+
+
+def test_publishing_one_split_again_changes_nothing_whichever_was_last(own_sample: Settings, tmp_path: Path) -> None:
+    settings = replace(own_sample, publish_to=str(tmp_path / "published"))
+    for key in (OTHER, KEY):
+        make(Stage.PUBLISHED, key, settings)
+    (settings.store.directory(Stage.PUBLISHED, OTHER) / "manifest.json").unlink()
+    again = make(Stage.PUBLISHED, OTHER, settings)
+    assert again.details["tag"] == "release-0002"
+    assert len(target_of(settings).tags(again.details["repo"])) == 2
+
+
+def test_another_licence_is_published(own_sample: Settings, tmp_path: Path) -> None:
+    settings = replace(own_sample, publish_to=str(tmp_path / "published"))
+    make(Stage.PUBLISHED, KEY, settings)
+    source = yaml.safe_load((settings.catalog_dir / "nemotron-agentic-v1.yaml").read_text())
+    changed = {"nemotron-agentic-v1.yaml": source | {"license": "cc-by-nc-4.0"}}
+    after = with_catalog(settings, tmp_path / "catalog", changed)
+    made = make(Stage.PUBLISHED, KEY, after)
+    readme = target_of(after).read(made.details["repo"], "README.md", made.details["revision"]) or b""
+    assert b"license: cc-by-nc-4.0" in readme
+
+
+def test_splits_whose_columns_are_of_an_earlier_release_hold_up_nothing(
+    own_sample: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(own_sample, publish_to=str(tmp_path / "published"))
+    for key in (OTHER, KEY):
+        make(Stage.PUBLISHED, key, settings)
+    wider = dict(release_files.SIDE_SCHEMAS)
+    wider["tools"] = wider["tools"].append(pa.field("new", pa.string()))
+    monkeypatch.setattr(release_files, "SIDE_SCHEMAS", wider)
+    monkeypatch.setattr(release_files, "_published_rows", _with_new_column(release_files._published_rows))
+    monkeypatch.setattr(published, "PUBLISHED_CODE", "wider")
+    made = make(Stage.PUBLISHED, KEY, settings)
+    assert made.details["tag"] == "release-0003"
+    readme = (target_of(settings).read(made.details["repo"], "README.md", made.details["revision"]) or b"").decode()
+    assert "To be published again" in readme
+
+
+def _with_new_column(original: Any) -> Any:
+    def rows(table: pa.Table, schema: pa.Schema, joined: Path | None = None) -> pa.Table:
+        if "new" in schema.names:
+            return original(table, schema.remove(len(schema) - 1), joined).append_column(
+                schema.field("new"), pa.nulls(table.num_rows, pa.string())
+            )
+        return original(table, schema, joined)
+
+    return rows
