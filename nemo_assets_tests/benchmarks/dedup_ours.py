@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -51,43 +52,55 @@ def word_signatures(texts: pa.ChunkedArray, cores: int) -> list[NDArray[np.uint3
     return [words.sign(texts_of(chunk), cores) for chunk in texts.chunks]
 
 
+class Piece(NamedTuple):
+    """What is kept of a row group once it is signed: all but its text, which is read again when it is needed."""
+
+    domains: pa.ChunkedArray
+    digests: NDArray[np.uint64]
+    signed: Signed
+
+
 def whole(rows: Path, folder: Path, cores: int, first: int | None = None) -> None:
-    """Read rows (or the first ones), find near-duplicates, verify them, write the rows that stay.
+    """Read rows (or those of the first row group), find near-duplicates, verify them, write the rows that stay.
 
-    As in the project, pieces are read and signed side by side, and so are written the files of what stays.
+    As in the project, pieces are read and signed side by side without being kept, and so are written the files of what
+    stays.
     """
-    groups = range(pq.read_metadata(rows).num_row_groups)
+    groups = range(pq.read_metadata(rows).num_row_groups) if first is None else range(1)
     with ThreadPoolExecutor(cores) as pool:
-        read = list(pool.map(lambda group: _read_and_sign(rows, group, first), groups if first is None else [0]))
-        table = pa.concat_tables(part for part, _ in read)
-        signed = Signed(*(np.concatenate(columns) for columns in zip(*(part for _, part in read), strict=True)))
-        guarded = np.isin(table["domain"].to_numpy(), list(EXACT_NUMBERS))
-        ranked = np.arange(table.num_rows)
+        pieces = list(pool.map(lambda group: _read_and_sign(rows, group, first), groups))
+        domains = pa.chunked_array([chunk for piece in pieces for chunk in piece.domains.chunks])
+        signed = Signed(*(np.concatenate(columns) for columns in zip(*(p.signed for p in pieces), strict=True)))
+        guarded = np.isin(domains.to_numpy(), list(EXACT_NUMBERS))
+        ranked, twins = np.arange(len(domains)), _first_equal(np.concatenate([piece.digests for piece in pieces]))
         buckets = buckets_to_walk(signed, ranked, guarded, optimal_banding(THRESHOLD), BUCKET_CAP, cores)
-        texts = RowTexts([(rows, table.num_rows)], folder, cores)
-        twins = _first_equal(table["text"])
+        texts = RowTexts([(rows, len(domains))], folder, cores)
         found = near_duplicates(Rows(signed, guarded, ranked, twins), buckets, THRESHOLD, texts.measure)
-        stays = found.survivor < 0
-        cuts = np.linspace(0, table.num_rows, cores + 1).astype(int)
-        shares = [(table.slice(begin, end - begin), stays[begin:end]) for begin, end in itertools.pairwise(cuts)]
-        list(pool.map(lambda number: _write(*shares[number], folder / f"rows-{number}.parquet"), range(cores)))
+        begins = np.cumsum([0, *(len(piece.digests) for piece in pieces)])
+        stays = [found.survivor[begin:end] < 0 for begin, end in itertools.pairwise(begins.tolist())]
+        shares = np.array_split(np.arange(len(groups)), cores)
+        list(pool.map(lambda n: _write(rows, shares[n].tolist(), stays, folder / f"rows-{n}.parquet"), range(cores)))
 
 
-def _read_and_sign(rows: Path, group: int, first: int | None) -> tuple[pa.Table, Signed]:
+def _read_and_sign(rows: Path, group: int, first: int | None) -> Piece:
     table = pq.ParquetFile(rows).read_row_group(group, use_threads=False).slice(0, first)
-    return table, signatures(table["text"], 1)
+    digests = pl.Series(pl.from_arrow(table["text"])).hash().to_numpy()
+    return Piece(table["domain"], digests, signatures(table["text"], 1))
 
 
-def _write(table: pa.Table, stays: NDArray[np.bool_], path: Path) -> None:
-    columns = [name for name in table.column_names if name != "text"]
-    kept = table.filter(pa.array(stays))
-    pq.write_table(kept, path, compression="zstd", use_dictionary=columns, write_statistics=columns)
+def _write(rows: Path, groups: Sequence[int], stays: Sequence[NDArray[np.bool_]], path: Path) -> None:
+    """Write the rows of some row groups that stay."""
+    schema = pq.read_schema(rows)
+    columns = [name for name in schema.names if name != "text"]
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=columns, write_statistics=columns) as writer:
+        for group in groups:
+            table = pq.ParquetFile(rows).read_row_group(group, use_threads=False).slice(0, len(stays[group]))
+            writer.write_table(table.filter(pa.array(stays[group])))
 
 
-def _first_equal(texts: pa.ChunkedArray) -> Ranks:
-    """(1, rows): of each row the first one with the same text."""
-    digests = pl.Series(pl.from_arrow(texts)).hash()
-    _, first, number = np.unique(digests.to_numpy(), return_index=True, return_inverse=True)
+def _first_equal(digests: NDArray[np.uint64]) -> Ranks:
+    """(1, rows): of each row the first one with the same digest."""
+    _, first, number = np.unique(digests, return_index=True, return_inverse=True)
     return first[number][None, :]
 
 
