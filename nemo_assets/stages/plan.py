@@ -39,14 +39,14 @@ class Standing(NamedTuple):
 def standing(stage: Stage, partition: str, settings: Settings) -> Standing:
     """Compare the current manifest with what it would be made from now.
 
-    Of `raw` this asks the source for its files, of `published` the destination whether it still has the release.
+    Of `raw` this asks the source for its files, of `published` and `results` the destination whether it has them still.
     """
     manifest = settings.store.find(stage, partition)
     if manifest is None:
         return Standing("missing", None)
     basis = _basis(stage, partition, settings)
     current = basis is not None and settings.store.find_current(stage, partition, basis) is not None
-    if current and stage is Stage.PUBLISHED:
+    if current and stage in (Stage.PUBLISHED, Stage.RESULTS):
         current = is_at_destination(manifest, settings)
     return Standing("current" if current else "stale", manifest)
 

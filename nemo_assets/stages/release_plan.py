@@ -59,11 +59,11 @@ def plan_release(split: Split, settings: Settings) -> ReleasePlan:
     there = target.paths(repo, head) if head else {}
     before = paths_of(records_at(target, repo, head).get(split.name))
     uploaded = {path: part.bytes for path, part in parts.items() if there.get(path) != part.sha256}
-    files = len(uploaded) + 2
-    commits = 1 if files <= COMMIT_FILES else math.ceil(files / COMMIT_FILES) + 1
+    gone = tuple(sorted((before - set(parts)) & set(there)))
+    commits = 1 if len(uploaded) <= COMMIT_FILES else math.ceil(len(uploaded) / COMMIT_FILES) + 1
     return ReleasePlan(
         split.key, repo, uploaded, {path: part.bytes for path, part in parts.items() if path not in uploaded},
-        tuple(sorted((before - set(parts)) & set(there))), commits, _measured_rate(settings),
+        gone, commits if uploaded or gone else 0, _measured_rate(settings),
         tuple(_near(there, parts)),
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from nemo_assets.records.recipe import package_digest
 from nemo_assets.scoring.rows import SCORE_SCHEMA
 from nemo_assets.settings import Settings
 from nemo_assets.stages.landing import Release, certify, commit_release, target_of
-from nemo_assets.stages.published import require_tagged
+from nemo_assets.stages.published import is_at_destination, require_tagged
 from nemo_assets.stages.release_files import published_paths, shard_path
 from nemo_assets.stages.release_record import Record, configs_of, records_at, rows_digest
 from nemo_assets.stages.scored import texts_digest
@@ -50,7 +50,7 @@ def publish_results(split: Split, settings: Settings) -> Manifest:
     _require_same_rows(split, store, published, scored)
     basis = results_basis(published, scored)
     current = store.find_current(Stage.RESULTS, split.key, basis)
-    if current is not None and _is_there(current, target, repo):
+    if current is not None and is_at_destination(current, settings):
         return current
     with store.staging(Stage.RESULTS, split.key, basis) as staging:
         release_record = _record_at_head(split, target, repo, published)
@@ -81,12 +81,6 @@ def results_basis(published: Manifest, scored: Manifest) -> Basis:
     inputs = {"published": published.data_version, "scored": scored.data_version}
     target = published.settings["target"]
     return Basis(inputs, {"code": RESULTS_CODE, "target": target, "withdrawals": published.settings["withdrawals"]})
-
-
-def _is_there(results: Manifest, target: Target, repo: str) -> bool:
-    head = target.head(repo)
-    there = target.paths(repo, head) if head else {}
-    return all(there.get(path) == sha256 for path, sha256 in results.details["files"].items())
 
 
 def _require_same_rows(split: Split, store: Store, published: Manifest, scored: Manifest) -> None:

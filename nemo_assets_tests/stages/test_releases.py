@@ -144,6 +144,10 @@ def test_scores_land_in_a_second_commit_and_leave_with_withdrawn_rows(
     assert make(Stage.RESULTS, KEY, settings) == made
     target, repo = target_of(settings), settings.release_repo(settings.catalog.split(KEY))
     assert "images/nll.png" in target.paths(repo, made.details["revision"])
+    roll_back(settings.catalog.split(KEY), "release-0001", settings)
+    assert standing(Stage.PUBLISHED, KEY, settings).currency == "current"
+    assert standing(Stage.RESULTS, KEY, settings).currency == "stale"
+    assert make(Stage.RESULTS, KEY, settings).details["tag"] == "release-0004"
     after = withdrawn(settings, tmp_path, scored[0])
     make(Stage.PUBLISHED, KEY, after)
     assert "scores/tool_calling-00000.parquet" not in target.paths(repo, target.head(repo) or "")  # of other rows
@@ -160,7 +164,7 @@ def test_a_plan_says_what_publishing_then_does(releasing: Settings) -> None:
     assert (set(plan.uploaded), plan.unchanged, plan.deleted) == (set(made.details["files"]), {}, ())
     assert (plan.commits, plan.seconds) == (1, None)
     again = plan_release(split, releasing)
-    assert (again.uploaded, again.upload_bytes, again.seconds) == ({}, 0, 0)
+    assert (again.uploaded, again.upload_bytes, again.seconds, again.commits) == ({}, 0, 0, 0)
     assert set(again.unchanged) == set(plan.uploaded)
 
 
