@@ -460,7 +460,6 @@ import sys
 from pathlib import Path
 from nemo_assets.hub.directory_target import DirectoryTarget
 from nemo_assets.hub.targets import Change, HeadMovedError
-from nemo_assets_tests.requirements import absent
 
 target, name, moved = DirectoryTarget(Path(sys.argv[1])), sys.argv[2], 0
 for number in range(10):
