@@ -111,6 +111,21 @@ def buckets_of(
     return Buckets(of_rank, sum(counts), max(largest for _, largest in found))
 
 
+def sizes_of(buckets: Buckets) -> NDArray[np.int64]:
+    """(count,): how many rows each bucket has."""
+    sizes = np.zeros(buckets.count, np.int64)
+    _count_members(buckets.of_rank, sizes)
+    return sizes
+
+
+@compiled
+def _count_members(of_rank: Any, sizes: Any) -> None:
+    for rank in range(len(of_rank)):
+        for band in range(of_rank.shape[1]):
+            if of_rank[rank, band] != ALONE:
+                sizes[of_rank[rank, band]] += 1
+
+
 def joined(first: Buckets, second: Buckets, ranks: NDArray[np.int64], relieved: bool = False) -> Buckets:
     """The buckets of `first` and those of `second`, whose rows are the `ranks` of the first; whether it relieves it."""
     of_rank = np.full((len(first.of_rank), first.of_rank.shape[1] + second.of_rank.shape[1]), ALONE, np.int32)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemo_assets.compiled import compiled
-from nemo_assets.dedup.bands import ALONE, Buckets
+from nemo_assets.dedup.bands import ALONE, Buckets, sizes_of
 from nemo_assets.dedup.minhash import SLOTS
 from nemo_assets.dedup.signing import Signed
 
@@ -156,17 +156,7 @@ def _first(pairs: Pairs, count: int) -> Pairs:
 
 def _listing_starts(buckets: Buckets, cap: int) -> NDArray[np.int64]:
     """Where the list of each bucket begins: lists lie one behind the other, none longer than the cap."""
-    sizes = np.zeros(buckets.count, np.int64)
-    _count_members(buckets.of_rank, sizes)
-    return np.concatenate(([0], np.cumsum(np.minimum(sizes, cap))))
-
-
-@compiled
-def _count_members(of_rank: Any, sizes: Any) -> None:
-    for rank in range(len(of_rank)):
-        for band in range(of_rank.shape[1]):
-            if of_rank[rank, band] != ALONE:
-                sizes[of_rank[rank, band]] += 1
+    return np.concatenate(([0], np.cumsum(np.minimum(sizes_of(buckets), cap))))
 
 
 @compiled

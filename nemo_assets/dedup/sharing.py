@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemo_assets.compiled import compiled
-from nemo_assets.dedup.bands import ALONE, Banding, Buckets, buckets_of, joined
+from nemo_assets.dedup.bands import ALONE, Banding, Buckets, buckets_of, joined, sizes_of
 from nemo_assets.dedup.signing import Signed
 
 Ranks = NDArray[np.int64]
@@ -43,7 +43,7 @@ def buckets_to_walk(
 
     everybody = np.arange(len(ranked))
     buckets = _guarded(share or here(signed.minhash), signed, ranked, guarded, everybody)
-    crowd = np.flatnonzero(_crowded(buckets.of_rank, np.zeros(buckets.count, np.int64), cap))
+    crowd = np.flatnonzero(_crowded(buckets.of_rank, sizes_of(buckets), cap))
     if len(crowd) == 0:
         return buckets
     return joined(buckets, _guarded(here(signed.spoken_minhash), signed, ranked, guarded, crowd), crowd, relieved=True)
@@ -58,11 +58,7 @@ def _guarded(share: Share, signed: Signed, ranked: Ranks, guarded: NDArray[np.bo
 
 @compiled
 def _crowded(of_rank: NDArray[np.int32], sizes: NDArray[np.int64], cap: int) -> NDArray[np.bool_]:
-    """(n,): whether a rank is in a bucket of more rows than the cap. `sizes` are zeros, one a bucket."""
-    for rank in range(len(of_rank)):
-        for band in range(of_rank.shape[1]):
-            if of_rank[rank, band] != ALONE:
-                sizes[of_rank[rank, band]] += 1
+    """(n,): whether a rank is in a bucket of more rows than the cap."""
     crowded = np.zeros(len(of_rank), np.bool_)
     for rank in range(len(of_rank)):
         for band in range(of_rank.shape[1]):

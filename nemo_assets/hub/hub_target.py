@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import BinaryIO, cast
 
@@ -51,11 +51,16 @@ _NOT_ALLOWED = (403, 404)
 
 @dataclass(frozen=True)
 class HubTarget:
-    """Dataset repos on the Hub; `private` holds for repos that the first commit creates."""
+    """Dataset repos on the Hub; `private` holds for repos that the first commit creates.
+
+    What a commit holds never changes, so it is listed once.
+    """
 
     hub: Hub
     private: bool = True
     budget: CommitBudget | None = None
+    _trees: dict[tuple[str, str], Tree] = field(default_factory=dict, repr=False, compare=False)
+    _digests: dict[tuple[str, str], str] = field(default_factory=dict, repr=False, compare=False)
 
     def location(self, repo_id: str) -> str:
         return location_of(repo_id)
@@ -78,14 +83,12 @@ class HubTarget:
                 return None
 
     def open(self, repo_id: str, path: str, revision: str) -> AbstractContextManager[BinaryIO]:
-        from huggingface_hub.hf_api import RepoFile
-
-        api = self.hub.api()
         with self.hub.explained(repo_id, revision):
-            found = self.hub.call(lambda: api.get_paths_info(repo_id, [path], revision=revision, repo_type="dataset"))
-        if not found or not isinstance(found[0], RepoFile):
+            tree = self._tree(repo_id, revision)
+        if path not in tree.files:
             raise UserError(f"{self.location(repo_id)} at {revision} has no file {path}.")
-        return cast(BinaryIO, open_remote(self.hub, repo_id, path, revision, found[0].size, _AHEAD_BYTES))
+        size = tree.files[path].size
+        return cast(BinaryIO, open_remote(self.hub, repo_id, path, tree.revision, size, _AHEAD_BYTES))
 
     def commit(self, repo_id: str, change: Change, parent: str | None, branch: str = MAIN) -> str:
         require_repo_id(repo_id)
@@ -169,6 +172,8 @@ class HubTarget:
 
     def _tree(self, repo_id: str, revision: str) -> Tree:
         """All files, in one request as long as the Hub lists them at once. Raises what the client raises."""
+        if (repo_id, revision) in self._trees:  # by commit id only: a branch moves
+            return self._trees[repo_id, revision]
         api = self.hub.api()
         info = self.hub.call(
             lambda: api.dataset_info(repo_id, revision=revision, timeout=ANSWER_SECONDS, files_metadata=True)
@@ -184,7 +189,9 @@ class HubTarget:
         if not siblings or len(files) < len(siblings) or len(siblings) >= _LISTED_AT_ONCE:
             pinned = info.sha
             files = list(self.hub.call(lambda: list_files(self.hub, repo_id, pinned)))
-        return Tree(info.sha, {file.path: file for file in sorted(files, key=lambda file: file.path)})
+        tree = Tree(info.sha, {file.path: file for file in sorted(files, key=lambda file: file.path)})
+        self._trees[repo_id, info.sha] = tree
+        return tree
 
     def _content(self, repo_id: str, file: SourceFile, revision: str) -> bytes:
         """The bytes of a small file, compared with what the listing says of them."""
@@ -194,7 +201,10 @@ class HubTarget:
         return content
 
     def _sha256(self, repo_id: str, file: SourceFile, revision: str) -> str:
-        return hashlib.sha256(self._content(repo_id, file, revision)).hexdigest()
+        known = (repo_id, str(file.blob_id))
+        if known not in self._digests:
+            self._digests[known] = hashlib.sha256(self._content(repo_id, file, revision)).hexdigest()
+        return self._digests[known]
 
     # Where to commit
 

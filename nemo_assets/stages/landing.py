@@ -144,9 +144,9 @@ def certify(settings: Settings, target: Target, repo: str) -> Certified:
             head = target.head(repo)
             if head is None:
                 raise UserError(f"{target.location(repo)} is gone. Publish again.")
-            tagged = {revision: tag for tag, revision in target.tags(repo).items() if _TAG.fullmatch(tag)}
+            tagged = {release.revision: release for release in _releases(target, repo).values()}
             if head in tagged:
-                return Certified(head, tagged[head])
+                return tagged[head]
             verify(settings, target, repo, head)
             if target.head(repo) == head and (tag := _tag(target, repo, head)):
                 return Certified(head, tag)
@@ -169,8 +169,7 @@ def verify(settings: Settings, target: Target, repo: str, revision: str) -> None
 
 def _tag(target: Target, repo: str, revision: str) -> str | None:
     """Give the next release tag to a commit; None if another process has taken it meanwhile."""
-    numbers = [int(found[1]) for tag in target.tags(repo) if (found := _TAG.fullmatch(tag))]
-    tag = f"release-{max(numbers, default=0) + 1:04d}"
+    tag = f"release-{max(_releases(target, repo), default=0) + 1:04d}"
     try:
         target.set_tag(repo, tag, revision)
     except TagTakenError:
@@ -180,8 +179,11 @@ def _tag(target: Target, repo: str, revision: str) -> str | None:
 
 def last_release(target: Target, repo: str) -> Certified | None:
     """The newest release of a repo."""
-    releases = [(int(found[1]), tag) for tag in target.tags(repo) if (found := _TAG.fullmatch(tag))]
-    if not releases:
-        return None
-    _, tag = max(releases)
-    return Certified(target.tags(repo)[tag], tag)
+    releases = _releases(target, repo)
+    return releases[max(releases)] if releases else None
+
+
+def _releases(target: Target, repo: str) -> dict[int, Certified]:
+    """The releases of a repo by number."""
+    tags = target.tags(repo).items()
+    return {int(found[1]): Certified(revision, tag) for tag, revision in tags if (found := _TAG.fullmatch(tag))}
