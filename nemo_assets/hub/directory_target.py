@@ -41,7 +41,7 @@ import msgspec
 from nemo_assets.disk import content_sha256, copy_hashed, disk_told, locked, sha256_of, write_durably
 from nemo_assets.errors import UserError
 from nemo_assets.hub.sources import require_repo_id
-from nemo_assets.hub.targets import FOLDER_ENTRIES, MAIN, Change, HeadMovedError, TagTakenError
+from nemo_assets.hub.targets import FOLDER_ENTRIES, MAIN, Change, HeadMovedError, Refs, TagTakenError
 from nemo_assets.progress import Meter, track
 
 _log = logging.getLogger(__name__)
@@ -162,8 +162,10 @@ class DirectoryTarget:
             repository.publish(refs)
             repository.sweep(repository.history(), set())
 
-    def tags(self, repo_id: str) -> dict[str, str]:
-        return {name: tag.commit for name, tag in sorted(self._repository(repo_id).refs().tags.items())}
+    def refs(self, repo_id: str) -> Refs:
+        refs = self._repository(repo_id).refs()
+        tags = {name: tag.commit for name, tag in sorted(refs.tags.items())}
+        return Refs(dict(sorted(refs.branches.items())), tags)
 
     def set_tag(self, repo_id: str, tag: str, revision: str, message: str = "") -> None:
         repository = self._repository(repo_id)

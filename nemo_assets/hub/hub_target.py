@@ -35,11 +35,11 @@ from nemo_assets.hub.hub_changes import (
     same_bytes,
     staging_branch,
 )
-from nemo_assets.hub.hub_commits import Intent, commit_once, head_of, history_of, location_of
+from nemo_assets.hub.hub_commits import Intent, commit_once, history_of, location_of
 from nemo_assets.hub.hub_uploads import additions_of, upload
 from nemo_assets.hub.remote_stream import open_remote
 from nemo_assets.hub.sources import SourceFile, list_files, require_repo_id
-from nemo_assets.hub.targets import MAIN, Change, HeadMovedError, TagTakenError
+from nemo_assets.hub.targets import MAIN, Change, HeadMovedError, Refs, TagTakenError
 
 COMMIT_FILES = 5_000  # the Hub gives up on a commit after 60 s
 
@@ -66,8 +66,12 @@ class HubTarget:
         return location_of(repo_id)
 
     def head(self, repo_id: str, branch: str = MAIN) -> str | None:
+        """Asked together with what it holds: whoever asks where a branch is goes on to look at that."""
         with self.hub.explained(repo_id, branch):
-            return head_of(self.hub, repo_id, branch)
+            try:
+                return self._tree(repo_id, branch).revision
+            except (RepositoryNotFoundError, RevisionNotFoundError):
+                return None
 
     def paths(self, repo_id: str, revision: str) -> dict[str, str]:
         """Path → sha256; the few files that git holds itself are read for theirs."""
@@ -94,8 +98,10 @@ class HubTarget:
         require_repo_id(repo_id)
         self.require_writable(repo_id)
         with self.hub.explained(repo_id, parent):
-            base = self._base(repo_id, parent, branch)  # before gigabytes are sent; the commit itself asks again
-            plan = self._plan(repo_id, change, base)
+            known = self._trees.get((repo_id, parent)) if parent and branch == MAIN else None  # the commit asks again
+            plan = self._plan(repo_id, change, base := known or self._base(repo_id, parent, branch))
+            if known and not plan:
+                base = self._base(repo_id, parent, branch)
             staging = staging_branch(change) if max(plan.size, files_of(change)) > COMMIT_FILES else None
             published = base.revision
             if plan:
@@ -119,19 +125,21 @@ class HubTarget:
                 if status_of(error) != 404:
                     raise
 
-    def tags(self, repo_id: str) -> dict[str, str]:
+    def refs(self, repo_id: str) -> Refs:
         api = self.hub.api()
         with self.hub.explained(repo_id):
             try:
                 refs = self.hub.call(lambda: api.list_repo_refs(repo_id, repo_type="dataset"))
             except RepositoryNotFoundError:
-                return {}
-        return {tag.name: tag.target_commit for tag in sorted(refs.tags, key=lambda tag: tag.name)}
+                return Refs()
+        branches = {branch.name: branch.target_commit for branch in refs.branches}
+        tags = {tag.name: tag.target_commit for tag in refs.tags}
+        return Refs(dict(sorted(branches.items())), dict(sorted(tags.items())))
 
     def set_tag(self, repo_id: str, tag: str, revision: str, message: str = "") -> None:
         patience = Patience(self.hub.retry, self.hub.retry.attempts)
         while not self._tagged(repo_id, tag, revision, message):
-            named = self.tags(repo_id).get(tag)
+            named = self.refs(repo_id).tags.get(tag)
             if named == revision:
                 return
             if named is not None or not patience.left:

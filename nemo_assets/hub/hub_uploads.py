@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
 
 _GROUP_FILES = 256  # that the Hub takes in one question; two questions a group
+_SENT_AGAIN_BYTES = 64 << 10  # a copy as small as this is sent rather than asked for
 _GROUP_BYTES = 2 << 30  # sent and retried together; small enough that a progress bar moves
 
 
@@ -79,8 +80,14 @@ def _groups(additions: Sequence[CommitOperationAdd]) -> Iterator[list[CommitOper
     By then the Hub has the first: asked within one group, it would want each of them.
     """
     first = {addition.upload_info.sha256: addition for addition in reversed(additions)}
-    yield from _cut([addition for addition in additions if first[addition.upload_info.sha256] is addition])
-    yield from _cut([addition for addition in additions if first[addition.upload_info.sha256] is not addition])
+    copies = [
+        addition
+        for addition in additions
+        if first[addition.upload_info.sha256] is not addition and addition.upload_info.size > _SENT_AGAIN_BYTES
+    ]
+    copied = {id(addition) for addition in copies}
+    yield from _cut([addition for addition in additions if id(addition) not in copied])
+    yield from _cut(copies)
 
 
 def _cut(additions: Sequence[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:

@@ -114,6 +114,8 @@ def _answer(question: Mapping[str, Any]) -> Iterator[Loaded]:
     """What each split gives. A config is set up once for all its splits, which saves requests."""
     import datasets  # noqa: F401  (that it is missing is not the fault of a split)
 
+    if question["revision"]:
+        _list_once(question["loadable"], question["revision"])
     by_config: dict[str, list[Wanted]] = {}
     for each in question["wanted"]:
         by_config.setdefault(each["config"], []).append(Wanted(**each))
@@ -124,6 +126,15 @@ def _answer(question: Mapping[str, Any]) -> Iterator[Loaded]:
             yield from (Loaded(config, each.split, problem=_in_one_line(error)) for each in wanted)
             continue
         yield from (_first_rows(splits, each) for each in wanted)
+
+
+def _list_once(repo: str, revision: str) -> None:
+    """List a repo in one request: `datasets` asks for each folder, unless this process knows them already."""
+    from huggingface_hub import HfFileSystem
+
+    HfFileSystem(endpoint=os.environ["HF_ENDPOINT"], token=os.environ.get("HF_TOKEN")).find(
+        f"datasets/{repo}@{revision}", detail=True
+    )
 
 
 def _load(loadable: str, config: str, revision: str | None) -> Mapping[str, Any]:

@@ -39,6 +39,14 @@ class TagTakenError(Exception):
 
 
 @dataclass(frozen=True)
+class Refs:
+    """What names commits: branch → commit id and tag → commit id, both sorted; empty while the repo does not exist."""
+
+    branches: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Change:
     """One commit: files to write (path in the repo → content), paths to delete, and files to bring back.
 
@@ -104,8 +112,8 @@ class Target(Protocol):
     def delete_branch(self, repo_id: str, branch: str) -> None:
         """Take a branch away; that it is not there is no error. What only it held may be lost."""
 
-    def tags(self, repo_id: str) -> dict[str, str]:
-        """Tag → commit id, sorted by tag; empty while the repo does not exist."""
+    def refs(self, repo_id: str) -> Refs:
+        """All branches and tags."""
 
     def set_tag(self, repo_id: str, tag: str, revision: str, message: str = "") -> None:
         """Name a commit for ever; that the tag names it already is no error.

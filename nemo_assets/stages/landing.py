@@ -23,7 +23,7 @@ from nemo_assets.disk import locked, make_directory
 from nemo_assets.errors import UserError
 from nemo_assets.hub.commit_budget import CommitBudget
 from nemo_assets.hub.destination import open_target
-from nemo_assets.hub.targets import MAIN, Change, HeadMovedError, TagTakenError, Target
+from nemo_assets.hub.targets import MAIN, Change, HeadMovedError, Refs, TagTakenError, Target
 from nemo_assets.settings import Settings
 from nemo_assets.stages.release_card import card_files
 from nemo_assets.stages.release_record import (
@@ -59,6 +59,13 @@ class Release:
     of_scores: bool = False
 
 
+class Landed(NamedTuple):
+    """A commit, and the head it was made on; the same where there was nothing to change."""
+
+    commit: str
+    parent: str | None
+
+
 class Certified(NamedTuple):
     """A verified commit and the tag that names it."""
 
@@ -76,8 +83,12 @@ def _publishing(settings: Settings) -> Path:
     return settings.data_dir / "publishing"
 
 
-def commit_release(release: Release, settings: Settings, target: Target, repo: str, branch: str = MAIN) -> str:
+def commit_release(
+    release: Release, settings: Settings, target: Target, repo: str, head: str | None, branch: str = MAIN
+) -> Landed:
     """Commit a release, with a card that tells of all splits; other splits' files stay as they are.
+
+    `head` is that of `main` as the caller read it.
 
     Raises UserError if others change the repo again and again.
     """
@@ -85,18 +96,19 @@ def commit_release(release: Release, settings: Settings, target: Target, repo: s
     def change(head: str | None) -> Change:
         return _change(release, settings, target, repo, head)
 
-    return commit_on_head(change, target, repo, branch, release.split.key)
+    return commit_on_head(change, target, repo, head, branch, release.split.key)
 
 
-def commit_on_head(change_on: Callable[[str | None], Change], target: Target, repo: str, branch: str, what: str) -> str:
+def commit_on_head(
+    change_on: Callable[[str | None], Change], target: Target, repo: str, head: str | None, branch: str, what: str
+) -> Landed:
     """Commit what `change_on` makes of the head of `main`, made again whenever the head has moved."""
-    for attempt in range(ATTEMPTS):
-        time.sleep(min(10.0, 0.1 * (2**attempt - 1)))  # the head that the Hub names may lag behind what it enforces
-        head = target.head(repo)
+    for attempt in range(1, ATTEMPTS + 1):
         try:
-            return target.commit(repo, change_on(head), head, branch)
+            return Landed(target.commit(repo, change_on(head), head, branch), head)
         except HeadMovedError:
-            continue
+            time.sleep(min(10.0, 0.1 * (2**attempt - 1)))  # the head that is named may lag behind what is enforced
+            head = target.head(repo)
     raise UserError(
         f"{target.location(repo)}: the repo changed during each of {ATTEMPTS} attempts to publish {what}. "
         "Run again later."
@@ -130,33 +142,44 @@ def _require_ours(target: Target, repo: str, head: str | None, records: Sequence
         )
 
 
-def certify(settings: Settings, target: Target, repo: str) -> Certified:
+def certify(settings: Settings, target: Target, repo: str, landed: Landed) -> Certified:
     """Verify the head of the repo and tag it; a head that is tagged already is a release.
 
-    Splits that changed since the last release are looked at closely. A head that moves meanwhile holds this release
-    too: it is verified in turn.
+    Splits that changed since the last release are looked at closely. A head that is past `landed` holds it too. The tag
+    is the one after those that there were before the head was read: whoever was faster has taken it, so that releases
+    are numbered in the order of their commits.
 
     Raises UserError if what is there is not what was published; the tags stay as they were.
     """
     make_directory(_publishing(settings))
     with locked(_publishing(settings) / f"{repo.replace('/', '--')}.lock"):  # who waits may find all of it done
         for _ in range(ATTEMPTS):
-            head = target.head(repo)
+            refs = target.refs(repo)
+            head = refs.branches.get(MAIN)
+            if head == landed.parent:  # that is behind us: refs may lag
+                head = landed.commit
             if head is None:
                 raise UserError(f"{target.location(repo)} is gone. Publish again.")
-            tagged = {release.revision: release for release in _releases(target, repo).values()}
+            releases = _releases(refs)
+            tagged = {release.revision: release for release in releases.values()}
             if head in tagged:
                 return tagged[head]
-            verify(settings, target, repo, head)
-            if target.head(repo) == head and (tag := _tag(target, repo, head)):
-                return Certified(head, tag)
+            verify(settings, target, repo, head, last_release(refs))
+            release = Certified(head, f"release-{max(releases, default=0) + 1:04d}")
+            try:
+                target.set_tag(repo, release.tag, head)
+            except TagTakenError:
+                continue
+            return release
     raise UserError(f"{target.location(repo)}: the repo changed whenever it had been verified. Run again later.")
 
 
-def verify(settings: Settings, target: Target, repo: str, revision: str) -> None:
-    """Raise UserError unless a revision holds what its records say, and loads."""
+def verify(settings: Settings, target: Target, repo: str, revision: str, last: Certified | None) -> None:
+    """Raise UserError unless a revision holds what its records say, and loads.
+
+    Of splits that are as in the `last` release, no footers are read.
+    """
     records, results = records_at(target, repo, revision), results_at(target, repo, revision)
-    last = last_release(target, repo)
     before = (records_at(target, repo, last.revision), results_at(target, repo, last.revision)) if last else ({}, {})
     changed = {
         split
@@ -167,23 +190,13 @@ def verify(settings: Settings, target: Target, repo: str, revision: str) -> None
     verify_release(target, repo, revision, records, results, changed, settings.endpoint, settings.token)
 
 
-def _tag(target: Target, repo: str, revision: str) -> str | None:
-    """Give the next release tag to a commit; None if another process has taken it meanwhile."""
-    tag = f"release-{max(_releases(target, repo), default=0) + 1:04d}"
-    try:
-        target.set_tag(repo, tag, revision)
-    except TagTakenError:
-        return None
-    return tag
-
-
-def last_release(target: Target, repo: str) -> Certified | None:
+def last_release(refs: Refs) -> Certified | None:
     """The newest release of a repo."""
-    releases = _releases(target, repo)
+    releases = _releases(refs)
     return releases[max(releases)] if releases else None
 
 
-def _releases(target: Target, repo: str) -> dict[int, Certified]:
+def _releases(refs: Refs) -> dict[int, Certified]:
     """The releases of a repo by number."""
-    tags = target.tags(repo).items()
+    tags = refs.tags.items()
     return {int(found[1]): Certified(revision, tag) for tag, revision in tags if (found := _TAG.fullmatch(tag))}

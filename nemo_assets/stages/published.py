@@ -19,11 +19,20 @@ import polars as pl
 
 from nemo_assets.catalog import Split
 from nemo_assets.errors import UserError
-from nemo_assets.hub.targets import MAIN, Target
+from nemo_assets.hub.targets import MAIN, Refs, Target
 from nemo_assets.records.recipe import package_digest
 from nemo_assets.records.schema import LEDGER_SCHEMA
 from nemo_assets.settings import Settings
-from nemo_assets.stages.landing import Release, certify, commit_release, last_release, target_of, verify
+from nemo_assets.stages.landing import (
+    Certified,
+    Landed,
+    Release,
+    certify,
+    commit_release,
+    last_release,
+    target_of,
+    verify,
+)
 from nemo_assets.stages.ledger import require_in_step
 from nemo_assets.stages.release_diff import since_release
 from nemo_assets.stages.release_files import Withheld, build_release_files, published_paths
@@ -61,45 +70,46 @@ def publish(split: Split, settings: Settings) -> Manifest:
         withheld = Withheld(frozenset(withdrawn["record_uid"].to_list()), split.source.dropped_text)
         units = build_release_files(split, settings, inputs, withheld, staging)
         record = make_record(split, settings.store, inputs, units, withdrawn)
-        record["withdrawals"] += _withdrawn_before(split, settings, target, repo, inputs, record)
+        refs = target.refs(repo)
+        before = records_at(target, repo, refs.branches.get(MAIN)).get(split.name)
+        record["withdrawals"] += _withdrawn_before(split, settings, inputs, record, before)
         additions = published_paths(units, settings.store)
-        record["changes"] = _changes(split, target, repo, record, additions)
+        record["changes"] = _changes(split, target, repo, record, additions, last_release(refs))
         release = Release(split, record, _summary(split, record), _description(record), additions)
-        noted = _land(release, settings, target, repo)
+        noted = _land(release, settings, target, repo, refs)
         shutil.rmtree(staging.directory)
         staging.units.clear()
         return staging.commit(**_noted(record, noted))
 
 
-def _land(release: Release, settings: Settings, target: Target, repo: str) -> dict[str, Any]:
+def _land(release: Release, settings: Settings, target: Target, repo: str, refs: Refs) -> dict[str, Any]:
     """Commit, verify and tag, or leave it to wait; what is noted of it."""
-    began, sent = time.monotonic(), _bytes_to_send(release, target, repo)
+    branch, head = waiting_branch(release.split), refs.branches.get(MAIN)
+    began, sent = time.monotonic(), _bytes_to_send(release, target.paths(repo, head) if head else {})
     if settings.approval:
-        branch = waiting_branch(release.split)
-        target.delete_branch(repo, branch)  # of a release that nobody approved
-        commit = commit_release(release, settings, target, repo, branch)
-        verify(settings, target, repo, commit)
+        if branch in refs.branches:  # of a release that nobody approved
+            target.delete_branch(repo, branch)
+        commit = commit_release(release, settings, target, repo, head, branch).commit
+        verify(settings, target, repo, commit, last_release(refs))
         noted = {"waiting": {"branch": branch, "commit": commit}, "commit": commit, "url": target.url(repo, commit)}
     else:
-        commit = commit_release(release, settings, target, repo)
-        noted = _certified(commit, settings, target, repo)
-        target.delete_branch(repo, waiting_branch(release.split))  # of an older one that nobody approved
+        noted = _certified(commit_release(release, settings, target, repo, head), settings, target, repo)
+        if branch in refs.branches:  # of an older one that nobody approved
+            target.delete_branch(repo, branch)
     upload = {"upload": {"bytes": sent, "seconds": round(time.monotonic() - began, 3)}} if sent else {}
     return {"repo": repo, "location": target.location(repo), **upload, **noted}
 
 
-def _bytes_to_send(release: Release, target: Target, repo: str) -> int:
-    """Of the Parquet files, those that the head does not have."""
-    head = target.head(repo)
-    there = target.paths(repo, head) if head else {}
+def _bytes_to_send(release: Release, there: Mapping[str, str]) -> int:
+    """Of the Parquet files, those that are not `there`, a mapping of path to sha256."""
     sha256 = files_of(release.record)
     files = {path: file for path, file in release.additions.items() if isinstance(file, Path)}
     return sum(file.stat().st_size for path, file in files.items() if there.get(path) != sha256[path])
 
 
-def _certified(commit: str, settings: Settings, target: Target, repo: str) -> dict[str, Any]:
-    revision, tag = certify(settings, target, repo)
-    return {"commit": commit, "tag": tag, "revision": revision, "url": target.url(repo, revision)}
+def _certified(landed: Landed, settings: Settings, target: Target, repo: str) -> dict[str, Any]:
+    revision, tag = certify(settings, target, repo, landed)
+    return {"commit": landed.commit, "tag": tag, "revision": revision, "url": target.url(repo, revision)}
 
 
 def approve(split: Split, settings: Settings) -> Manifest:
@@ -122,7 +132,8 @@ def approve(split: Split, settings: Settings) -> Manifest:
         record = _record_at(target, repo, waiting["commit"], split)
         restored = dict.fromkeys(sorted(paths_of(record)), waiting["commit"])
         release = Release(split, record, _summary(split, record), _description(record), restored=restored)
-        noted = _certified(commit_release(release, settings, target, repo), settings, target, repo)
+        landed = commit_release(release, settings, target, repo, target.head(repo))
+        noted = _certified(landed, settings, target, repo)
         target.delete_branch(repo, waiting["branch"])
         details = {name: value for name, value in manifest.details.items() if name != "waiting"} | noted
         return store.write_manifest(msgspec.structs.replace(manifest, details=details))
@@ -168,19 +179,21 @@ def withdrawn_of(split: Split, settings: Settings, inputs: Mapping[str, Manifest
 
 
 def _withdrawn_before(
-    split: Split, settings: Settings, target: Target, repo: str, inputs: Mapping[str, Manifest], record: Record
+    split: Split, settings: Settings, inputs: Mapping[str, Manifest], record: Record, before: Record | None
 ) -> list[dict[str, Any]]:
     """What earlier releases withdrew and the source no longer has; no rollback may bring it back.
+
+    `before` is the record that the repo holds so far.
 
     Raises UserError where a record that is withdrawn by its record_uid is in the split under another one: the content
     of its file is part of that name.
     """
-    before = records_at(target, repo, target.head(repo)).get(split.name, {"withdrawals": []})["withdrawals"]
     now = {entry["record_uid"] for entry in record["withdrawals"]}
+    withdrawn = before["withdrawals"] if before else []
     ledger = scan(settings.store.paths(inputs[Stage.LEDGER]), LEDGER_SCHEMA).select("id", "record_uid").collect()
     ids = set(ledger["id"].drop_nulls())
     there = {uid.hex() for uid in ledger["record_uid"]}
-    gone = [{**entry, "state": "gone"} for entry in before if entry["record_uid"] not in now | there]
+    gone = [{**entry, "state": "gone"} for entry in withdrawn if entry["record_uid"] not in now | there]
     withdrawn_ids = {entry["id"] for entry in record["withdrawals"]}
     declared = {entry.record_uid for entry in settings.catalog.withdrawals}
     for entry in gone:
@@ -211,7 +224,7 @@ def publish_basis(split: Split, settings: Settings, inputs: Mapping[str, Manifes
 def is_at_destination(release: Manifest, settings: Settings) -> bool:
     """Whether the head of the release's repo still has its files, byte for byte, and its tag; asks the destination."""
     details = release.details
-    if "tag" in details and target_of(settings).tags(details["repo"]).get(details["tag"]) != details["revision"]:
+    if "tag" in details and target_of(settings).refs(details["repo"]).tags.get(details["tag"]) != details["revision"]:
         return False
     return not missing_at_destination(release, settings)
 
@@ -226,10 +239,9 @@ def missing_at_destination(release: Manifest, settings: Settings) -> list[str]:
 
 
 def _changes(
-    split: Split, target: Target, repo: str, record: Record, files: Mapping[str, Path]
+    split: Split, target: Target, repo: str, record: Record, files: Mapping[str, Path], last: Certified | None
 ) -> dict[str, Any] | None:
     """How the rows differ from those of the last release, by cause; None where there is none of this split."""
-    last = last_release(target, repo)
     before = None if last is None else records_at(target, repo, last.revision).get(split.name)
     if last is None or before is None:
         return None

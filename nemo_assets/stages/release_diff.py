@@ -183,7 +183,7 @@ def _records(target: Target, repo: str, revision: str) -> dict[str, Record]:
 
 
 def _revision(target: Target, repo: str, name: str) -> str:
-    tags = target.tags(repo)
+    tags = target.refs(repo).tags
     if name in tags:
         return tags[name]
     if _COMMIT.fullmatch(name):
@@ -196,5 +196,5 @@ def _revision(target: Target, repo: str, name: str) -> str:
 
 
 def _no_release(target: Target, repo: str, name: str) -> str:
-    known = ", ".join(target.tags(repo)) or "none yet"
+    known = ", ".join(target.refs(repo).tags) or "none yet"
     return f"{target.location(repo)} has no release {name}. Name one by its tag or its commit. It has {known}."

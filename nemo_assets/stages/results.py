@@ -53,7 +53,8 @@ def publish_results(split: Split, settings: Settings) -> Manifest:
     if current is not None and is_at_destination(current, settings):
         return current
     with store.staging(Stage.RESULTS, split.key, basis) as staging:
-        release_record = _record_at_head(split, target, repo, published)
+        head = target.head(repo)
+        release_record = _record_at(head, split, target, repo, published)
         withdrawn = [entry["id"] for entry in release_record["withdrawals"] if entry["state"] == "kept"]
         units = [
             _scores_unit(number, name, split, store, scored, withdrawn, staging)
@@ -63,10 +64,10 @@ def publish_results(split: Split, settings: Settings) -> Manifest:
         additions = published_paths(units, store)
         summary = f"Scores of {split.key}: {', '.join(record['checkpoints'])}"
         release = Release(split, record, summary, published.details["commit"], additions, of_scores=True)
-        commit = commit_release(release, settings, target, repo)
-        revision, tag = certify(settings, target, repo)
+        landed = commit_release(release, settings, target, repo, head)
+        revision, tag = certify(settings, target, repo, landed)
         shutil.rmtree(staging.directory)
-        noted = {"repo": repo, "location": target.location(repo), "commit": commit, "tag": tag, "revision": revision}
+        noted = {"repo": repo, "location": target.location(repo), "commit": landed.commit, "tag": tag, "revision": revision}
         files = dict(zip(record["configs"][SCORES]["paths"], record["configs"][SCORES]["sha256"], strict=True))
         staging.units.clear()
         return staging.commit(
@@ -94,9 +95,9 @@ def _require_same_rows(split: Split, store: Store, published: Manifest, scored: 
         )
 
 
-def _record_at_head(split: Split, target: Target, repo: str, published: Manifest) -> Record:
+def _record_at(head: str | None, split: Split, target: Target, repo: str, published: Manifest) -> Record:
     """The record of the release, which must be what the repo holds now: it may have been rolled back."""
-    record = records_at(target, repo, target.head(repo)).get(split.name)
+    record = records_at(target, repo, head).get(split.name)
     files = {
         p: sha
         for c in (record or {"configs": {}})["configs"].values()

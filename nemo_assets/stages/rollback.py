@@ -26,11 +26,11 @@ def roll_back(split: Split, tag: str, settings: Settings) -> Certified:
     """
     target, repo = target_of(settings), settings.release_repo(split)
     target.require_writable(repo)
-    tags = target.tags(repo)
-    if tag not in tags:
-        known = ", ".join(tags) or "none"
+    refs = target.refs(repo)
+    if tag not in refs.tags:
+        known = ", ".join(refs.tags) or "none"
         raise UserError(f"{target.location(repo)} has no release {tag}. It has {known}.")
-    revision = tags[tag]
+    revision = refs.tags[tag]
     wanted = target.paths(repo, revision)
 
     def change(head: str | None) -> Change:
@@ -41,8 +41,8 @@ def roll_back(split: Split, tag: str, settings: Settings) -> Certified:
         gone = tuple(sorted(set(there) - set(wanted)))
         return Change({}, gone, f"Roll back to {tag}", f"{repo}@{revision}", restored)
 
-    commit_on_head(change, target, repo, MAIN, f"the rollback to {tag}")
-    return certify(settings, target, repo)
+    landed = commit_on_head(change, target, repo, refs.branches.get(MAIN), MAIN, f"the rollback to {tag}")
+    return certify(settings, target, repo, landed)
 
 
 class _Withdrawn(NamedTuple):

@@ -208,7 +208,7 @@ def test_a_link_that_is_gone_comes_back_and_a_repo_without_machinery_is_absent(t
     assert contents(place(target)) == NEW
     shutil.rmtree(machinery(target))
     assert target.head(REPO) is None
-    assert target.tags(REPO) == {}
+    assert target.refs(REPO).tags == {}
     with pytest.raises(HeadMovedError):
         target.commit(REPO, SECOND, second)
     assert target.commit(REPO, Change(OLD, (), "First"), None) == first
@@ -304,7 +304,7 @@ def test_a_tag_names_one_commit_for_ever(target: DirectoryTarget) -> None:
     target.set_tag(REPO, "release-0001", first)
     with pytest.raises(TagTakenError):
         target.set_tag(REPO, "release-0001", second)
-    assert list(target.tags(REPO).items()) == [("release-0001", first), ("release-0002", second)]
+    assert list(target.refs(REPO).tags.items()) == [("release-0001", first), ("release-0002", second)]
     assert at(target, "release-0001") == OLD
     with pytest.raises(UserError, match="no revision"):
         target.set_tag("alice/absent", "release-0001", first)

@@ -152,9 +152,10 @@ def test_a_repo_too_large_for_one_answer_is_listed_in_pages(
 
 
 def test_one_of_equal_files_is_sent(hub_server: RunningHub) -> None:
-    target_on(hub_server).commit(REPO, release(a=SHARD, b=SHARD, c=b"\0c", d=SHARD), None)
+    shard = SHARD * -(-70_000 // len(SHARD))  # smaller ones are sent: asking takes longer
+    target_on(hub_server).commit(REPO, release(a=shard, b=shard, c=b"\0c", d=shard), None)
     assert len(hub_server.wire.received("PUT", "/large/upload/")) == 2
-    assert held(hub_server)["d.parquet"] == SHARD
+    assert held(hub_server)["d.parquet"] == shard
 
 
 def test_large_files_are_brought_back_without_a_transfer(hub_server: RunningHub) -> None:
@@ -225,7 +226,7 @@ def publish_and_verify(target: HubTarget, change: Change, tag: str, repo: str = 
     head = target.commit(repo, change, target.head(repo))
     assert set(change.additions) <= set(target.paths(repo, head))
     target.set_tag(repo, tag, head)
-    assert target.tags(repo)[tag] == head
+    assert target.refs(repo).tags[tag] == head
     return head
 
 
@@ -476,7 +477,7 @@ def test_a_tag_without_a_write_token_is_refused(hub_server: RunningHub) -> None:
     head = target_on(hub_server).commit(REPO, release(a=SHARD), None)
     with pytest.raises(UserError, match="write token"):
         target_on(hub_server, token=READ_TOKEN).set_tag(REPO, "release-0001", head)
-    assert target_on(hub_server).tags(REPO) == {}
+    assert target_on(hub_server).refs(REPO).tags == {}
 
 
 # Any one request that fails
@@ -567,7 +568,7 @@ def test_any_request_may_fail_in_any_way(
     wire.forget()
     example.publish()
     requests = counted([(request.method, re.sub(r"\?.*", "", request.path)) for request in wire.requests])
-    assert (10 if not staged else 15) <= len(requests) <= 30
+    assert (9 if not staged else 15) <= len(requests) <= 30
     cases = list(zip(others, itertools.product(requests, FAULTS), strict=False))
     before = []
     for publication, ((method, path, skip), fault) in cases:

@@ -75,10 +75,11 @@ def test_a_stale_parent_is_refused_and_nothing_is_published(target: Target) -> N
     for stale in (first, None):
         with pytest.raises(HeadMovedError):
             target.commit(REPO, release(a=b"\0a9"), stale)
-    with pytest.raises(HeadMovedError):
-        target.commit(REPO, release(b=b"\0b1"), first)  # there already, yet the head is not what the caller believes
-    assert target.head(REPO) == second
-    assert target.read(REPO, "a.parquet", second) == b"\0a1"
+    third = target.commit(REPO, release(c=b"\0c1"), second)
+    with pytest.raises(HeadMovedError):  # there already, yet the head is not what the caller believes
+        target.commit(REPO, release(b=b"\0b1", c=b"\0c1"), first)
+    assert target.head(REPO) == third
+    assert target.read(REPO, "a.parquet", third) == b"\0a1"
 
 
 def test_publishing_the_same_again_leaves_no_trace(target: Target) -> None:
@@ -156,7 +157,7 @@ def test_files_are_brought_back_as_they_were(target: Target) -> None:
 
 
 def test_a_tag_names_one_commit_for_ever(target: Target) -> None:
-    assert target.tags(REPO) == {}
+    assert target.refs(REPO).tags == {}
     first = target.commit(REPO, release(a=b"\0a1"), None)
     second = target.commit(REPO, release(a=b"\0a2"), first)
     target.set_tag(REPO, "release-0002", second)
@@ -165,7 +166,7 @@ def test_a_tag_names_one_commit_for_ever(target: Target) -> None:
     with pytest.raises(TagTakenError) as refused:
         target.set_tag(REPO, "release-0001", second)
     assert refused.value.revision == first
-    assert list(target.tags(REPO).items()) == [("release-0001", first), ("release-0002", second)]
+    assert list(target.refs(REPO).tags.items()) == [("release-0001", first), ("release-0002", second)]
     assert target.read(REPO, "a.parquet", "release-0001") == b"\0a1"
 
 

@@ -78,7 +78,7 @@ def test_a_changed_source_is_told_row_by_row(releasing: Settings) -> None:
     make_chain(releasing, Stage.PUBLISHED, [KEY])
     target, repo = target_of(releasing), repo_of(releasing)
     (diff,) = release_diff(target, repo, "release-0001", "release-0002")
-    tags = target.tags(repo)
+    tags = target.refs(repo).tags
     before, after = (rows_at(target, repo, tags[name]) for name in ("release-0001", "release-0002"))
     assert set(diff.entered["id"]) == set(after) - set(before) == {"added"}
     assert set(diff.left["id"]) == set(before) - set(after)
@@ -106,7 +106,7 @@ def test_a_pool_and_a_withdrawal_are_told_apart(releasing: Settings, tmp_path: P
     for key in (KEY, OTHER):
         make(Stage.PUBLISHED, key, releasing)
     target, repo = target_of(releasing), repo_of(releasing)
-    rows = rows_at(target, repo, target.tags(repo)["release-0002"])
+    rows = rows_at(target, repo, target.refs(repo).tags["release-0002"])
     withdrawn, *stay = rows
     changed = with_new_pool(releasing, tmp_path / "catalog", withdrawn)
     make(Stage.POOLS, KEY, changed)
@@ -170,7 +170,7 @@ def test_a_release_that_is_about_to_be_is_compared_from_this_machine(own_sample:
     split = settings.catalog.split(KEY)
     make(Stage.PUBLISHED, KEY, settings)
     target, repo = target_of(settings), repo_of(settings)
-    revision = target.tags(repo)["release-0001"]
+    revision = target.refs(repo).tags["release-0001"]
     record = records_at(target, repo, revision)["tool_calling"]
     files = {path: tmp_path / "files" / path for config in record["configs"].values() for path in config["paths"]}
     for path, place in files.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,16 @@ def test_a_withdrawn_row_leaves_every_pool_and_the_card_names_it(releasing: Sett
         roll_back(after.catalog.split(KEY), "release-0001", after)
 
 
+def test_a_release_asks_the_hub_little(own_sample: Settings, hub_server: RunningHub) -> None:
+    settings = replace(own_sample, publish_to="hf://alice", endpoint=hub_server.endpoint, token=hub_server.token)
+    for key in (KEY, OTHER):
+        hub_server.wire.forget()
+        made = make(Stage.PUBLISHED, key, settings)
+        asked = [each for each in hub_server.wire.requests if re.search(r"^/api/|/info/lfs/objects/batch$", each.path)]
+        assert len(made.details["files"]) < 256
+        assert len(asked) <= 10 + 2, asked  # committed, verified, loaded with `datasets`, and tagged
+
+
 def test_a_rollback_is_a_new_release_with_the_old_content(releasing: Settings) -> None:
     first = make(Stage.PUBLISHED, KEY, releasing)
     make(Stage.PUBLISHED, OTHER, releasing)
@@ -101,10 +112,10 @@ def test_a_rollback_is_a_new_release_with_the_old_content(releasing: Settings) -
     back = roll_back(releasing.catalog.split(KEY), "release-0001", releasing)
     assert back.tag == "release-0003"
     assert target.paths(repo, back.revision) == target.paths(repo, first.details["revision"])
-    assert target.tags(repo)["release-0001"] == first.details["revision"]
+    assert target.refs(repo).tags["release-0001"] == first.details["revision"]
     assert standing(Stage.PUBLISHED, OTHER, releasing).currency == "stale"
     make(Stage.PUBLISHED, OTHER, releasing)
-    assert sorted(target.tags(repo)) == [f"release-000{number}" for number in (1, 2, 3, 4)]
+    assert sorted(target.refs(repo).tags) == [f"release-000{number}" for number in (1, 2, 3, 4)]
     with pytest.raises(UserError, match="has no release release-0009"):
         roll_back(releasing.catalog.split(KEY), "release-0009", releasing)
 
@@ -114,7 +125,7 @@ def test_a_release_that_waits_is_not_current_until_it_is_approved(releasing: Set
     target, repo = target_of(releasing), releasing.release_repo(releasing.catalog.split(KEY))
     made = make(Stage.PUBLISHED, KEY, waiting)
     assert "tag" not in made.details
-    assert target.tags(repo) == {}
+    assert target.refs(repo).tags == {}
     head = target.head(repo)
     assert head is None or ROWS not in target.paths(repo, head)
     assert make(Stage.PUBLISHED, KEY, waiting) == made
@@ -179,7 +190,7 @@ def test_a_release_that_is_damaged_on_the_way_gets_no_tag(own_sample: Settings, 
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
     with pytest.raises(UserError, match="rows"):
         make(Stage.PUBLISHED, OTHER, settings)
-    assert list(target_of(settings).tags(settings.release_repo(settings.catalog.split(KEY)))) == ["release-0001"]
+    assert list(target_of(settings).refs(settings.release_repo(settings.catalog.split(KEY))).tags) == ["release-0001"]
 
 
 def test_what_waits_is_not_approved_once_a_row_of_it_is_withdrawn(own_sample: Settings, tmp_path: Path) -> None:
@@ -253,7 +264,7 @@ def test_a_lost_tag_is_made_again(own_sample: Settings, hub_server: RunningHub) 
     HfApi(settings.endpoint, settings.token).delete_tag(first["repo"], tag=first["tag"], repo_type="dataset")
     assert standing(Stage.PUBLISHED, KEY, settings).currency == "stale"
     again = make(Stage.PUBLISHED, KEY, settings).details
-    assert target_of(settings).tags(first["repo"]) == {again["tag"]: first["revision"]}
+    assert target_of(settings).refs(first["repo"]).tags == {again["tag"]: first["revision"]}
 
 
 def test_publishing_one_split_again_changes_nothing_whichever_was_last(own_sample: Settings, tmp_path: Path) -> None:
@@ -263,7 +274,7 @@ def test_publishing_one_split_again_changes_nothing_whichever_was_last(own_sampl
     (settings.store.directory(Stage.PUBLISHED, OTHER) / "manifest.json").unlink()
     again = make(Stage.PUBLISHED, OTHER, settings)
     assert again.details["tag"] == "release-0002"
-    assert len(target_of(settings).tags(again.details["repo"])) == 2
+    assert len(target_of(settings).refs(again.details["repo"]).tags) == 2
 
 
 def test_another_licence_is_published(own_sample: Settings, tmp_path: Path) -> None:
