@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from io import FileIO
@@ -92,7 +93,7 @@ def written_aside(path: Path) -> Iterator[FileIO]:
     A kill leaves either the old or the new file. The file aside stays locked while its writer lives, which is how
     `remove_abandoned` tells it from one that a killed process left.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with disk_told(path):
             file = temporary.open("wb", buffering=0)

@@ -42,6 +42,11 @@ def shown_on(display: Display) -> Iterator[None]:
         _display.reset(token)
 
 
+def is_shown() -> bool:
+    """Whether somebody listens."""
+    return _display.get() is not None
+
+
 @contextlib.contextmanager
 def track(label: str, total: float | None, unit: str = "rows") -> Iterator[Meter]:
     """A meter for `total` units of work; `total` is None where it is not known."""

@@ -24,6 +24,7 @@ from nemo_assets.storage import Store
 DEFAULT_ENDPOINT = "https://huggingface.co"
 DEFAULT_MAX_LENGTH = 4096  # tokens
 DEFAULT_BATCH_SIZE = 8  # rows
+DEFAULT_TOKEN_NLL_ROWS = 64  # of each split
 DEFAULT_COMMITS_PER_HOUR = 100  # the Hub has refused accounts at 128
 TOKENS_PER_FORWARD = 16_384  # keeps the experts of a sparse model busy without outgrowing one accelerator
 
@@ -37,7 +38,8 @@ class Settings:
 
     max_length in tokens, batch_size in rows; scorer_max_records limits the scorer alone, sample_records the whole chain
     (and moves it into `samples/` of the data directory). ray_address counts where dedup_engine is ray; None is what Ray
-    makes of it. approval: releases wait for somebody; commits_per_hour: to all repos together.
+    makes of it. approval: releases wait for somebody; commits_per_hour: to all repos together. scoring_budget: dollars
+    that one run of `scored` may spend on GPUs; token_nll_rows: rows of a split whose NLL is kept token by token.
     """
 
     data_dir: Path
@@ -60,6 +62,8 @@ class Settings:
     ray_address: str | None = None
     approval: bool = False
     commits_per_hour: int = DEFAULT_COMMITS_PER_HOUR
+    scoring_budget: float | None = None
+    token_nll_rows: int = DEFAULT_TOKEN_NLL_ROWS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -91,6 +95,8 @@ class Settings:
             ray_address=env.get("RAY_ADDRESS") or None,
             approval=_flag(env, "NEMO_APPROVAL"),
             commits_per_hour=_positive(env, "NEMO_COMMITS_PER_HOUR", DEFAULT_COMMITS_PER_HOUR),
+            scoring_budget=_dollars(env, "NEMO_SCORING_BUDGET"),
+            token_nll_rows=_count(env, "NEMO_TOKEN_NLL_ROWS", DEFAULT_TOKEN_NLL_ROWS),
         )
 
     def sampled(self, records: int) -> Settings:
@@ -108,9 +114,8 @@ class Settings:
         catalog = _catalog(self.catalog_dir)
         if self.model_name is None:
             return catalog
-        declared = catalog.checkpoints.get("student")
-        purpose = declared.purpose if declared else "Named by MODEL_NAME."
-        student = Checkpoint(self.model_name, purpose, revision=None)
+        declared = catalog.checkpoints.get("student", Checkpoint("", "Named by MODEL_NAME."))
+        student = msgspec.structs.replace(declared, model=self.model_name, revision=None, tokens_per_second=None)
         return msgspec.structs.replace(catalog, checkpoints=catalog.checkpoints | {"student": student})
 
     @property
@@ -126,6 +131,11 @@ class Settings:
     def release_repo(self, split: Split) -> str:
         """The repo that rows and pools of this split are published to."""
         return f"{organisation_of(self.destination, default='local')}/{split.slug}-pools"
+
+    @property
+    def scores_dir(self) -> Path:
+        """Scores by text, whatever split or release the text is in."""
+        return self.data_dir / "scores"
 
     @property
     def dagster_home(self) -> Path:
@@ -187,6 +197,28 @@ def _one_of(env: Mapping[str, str], name: str, default: str, other: str) -> str:
     if value not in (default, other):
         raise UserError(f"{name}={value}: set it to {default} or {other}.")
     return value
+
+
+def _count(env: Mapping[str, str], name: str, default: int) -> int:
+    value = env.get(name)
+    if not value:
+        return default
+    if not value.isdecimal():
+        raise UserError(f"{name}={value}: set it to a whole number of 0 or more.")
+    return int(value)
+
+
+def _dollars(env: Mapping[str, str], name: str) -> float | None:
+    value = env.get(name)
+    if not value:
+        return None
+    try:
+        dollars = float(value)
+    except ValueError:
+        dollars = 0.0
+    if not 0 < dollars < float("inf"):
+        raise UserError(f"{name}={value}: set it to an amount of dollars above 0, such as 25.")
+    return dollars
 
 
 def _positive(env: Mapping[str, str], name: str, default: int) -> int:

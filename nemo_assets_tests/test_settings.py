@@ -62,6 +62,11 @@ def test_every_variable_is_read_and_an_empty_one_is_not_set(tmp_path):
             for name in ("MAX_LENGTH", "BATCH_SIZE", "MAX_RECORDS", "NEMO_WORKERS")
             for value in ("0", "-1", "1.5", "x", " ")
         ],
+        *[
+            ("NEMO_SCORING_BUDGET", value, "set it to an amount of dollars above 0, such as 25.")
+            for value in ("0", "-1", "x", "inf", "nan")
+        ],
+        ("NEMO_TOKEN_NLL_ROWS", "-1", "set it to a whole number of 0 or more."),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_one_line_that_says_what_it_may_be(name, value, says):

@@ -91,12 +91,20 @@ class PoolPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model whose NLL is measured; `revision` is a commit, branch or tag of its repo (null: whatever is there)."""
+    """A model whose NLL is measured; `revision` is a commit, branch or tag of its repo (null: whatever is there).
+
+    imported: its scores come from `nemo-assets import-scores`, nothing is measured. gpu: that of the deployed Modal app
+    if null. tokens_per_second of one GPU counts until a run has measured it.
+    """
 
     model: str
     purpose: str
     revision: str | None = None
     score: bool = True
+    imported: bool = False
+    gpu: str | None = None
+    dollars_per_hour: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    tokens_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]

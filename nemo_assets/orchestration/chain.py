@@ -17,6 +17,7 @@ from nemo_assets.errors import ConservationError, UserError
 from nemo_assets.orchestration.automation import OptIn, on_data_change
 from nemo_assets.orchestration.columns import table_schema
 from nemo_assets.orchestration.partitions import Partitions, Per
+from nemo_assets.orchestration.progress_log import progress_logged
 from nemo_assets.records.schema import Column
 
 OWNERS = ["team:training-data"]
@@ -75,7 +76,7 @@ class ChainAsset:
             retry_policy=NETWORK_RETRY if self.pool else None,
             pool=self.pool,
             code_version=self.code_version,
-        )(_telling_lasting_errors(self.body))
+        )(_told(self.body))
 
 
 def chain_asset(
@@ -106,13 +107,16 @@ def chain_asset(
     return declare
 
 
-def _telling_lasting_errors(body: Body) -> Body:
-    """Errors that trying again cannot mend fail the step at once; the original error stays the cause."""
+def _told(body: Body) -> Body:
+    """Progress goes to the log of the run. Errors that trying again cannot mend fail the step at once; the original
+    error stays the cause.
+    """
 
     @functools.wraps(body)
-    def told(*arguments: object, **resources: object) -> dg.MaterializeResult[None]:
+    def told(*arguments: Any, **resources: Any) -> dg.MaterializeResult[None]:
         try:
-            return body(*arguments, **resources)
+            with progress_logged(arguments[0].log.info):
+                return body(*arguments, **resources)
         except (UserError, ConservationError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
 

@@ -27,6 +27,7 @@ VARIABLES = {
     "max_length": "MAX_LENGTH",
     "batch_size": "BATCH_SIZE",
     "max_records": "MAX_RECORDS",
+    "scoring_budget": "NEMO_SCORING_BUDGET",
     "candidate_dataset_id": "CANDIDATE_DATASET_ID",
     "candidate_subdir": "CANDIDATE_SUBDIR",
     "endpoint": "HF_ENDPOINT",
@@ -49,7 +50,10 @@ class SettingsResource(dg.ConfigurableResource[Any]):
     model_name: str | None = Field(default=None, description="Model of the student checkpoint (MODEL_NAME).")
     max_length: int | None = Field(default=None, description="Longest scored text in tokens (MAX_LENGTH).")
     batch_size: int | None = Field(default=None, description="Rows scored at once (BATCH_SIZE).")
-    max_records: int | None = Field(default=None, description="Score only the first rows of each split (MAX_RECORDS).")
+    max_records: int | None = Field(default=None, description="Rows of each split to score at most (MAX_RECORDS).")
+    scoring_budget: float | None = Field(
+        default=None, description="Dollars that scoring one split may spend on GPUs (NEMO_SCORING_BUDGET)."
+    )
     candidate_dataset_id: str | None = Field(
         default=None, description="Score this published dataset (CANDIDATE_DATASET_ID)."
     )
@@ -85,7 +89,7 @@ def config_of(settings: Settings) -> dict[str, Any]:
     """
     values = {field: getattr(settings, field) for field in VARIABLES if field not in ("max_records", "publish_to")}
     values |= {"max_records": settings.scorer_max_records, "publish_to": settings.destination}
-    numbers = {"max_length", "batch_size", "max_records", "workers"}
+    numbers = {"max_length", "batch_size", "max_records", "scoring_budget", "workers"}
     config: dict[str, Any] = {
         name: value if isinstance(value, bool) else (value or 0) if name in numbers else str(value or "")
         for name, value in values.items()
@@ -93,7 +97,7 @@ def config_of(settings: Settings) -> dict[str, Any]:
     return config | ({"sample_records": settings.sample_records} if settings.sample_records else {})
 
 
-def _text(value: str | int | bool) -> str:
+def _text(value: str | float | bool) -> str:
     """A value as the environment would hold it; what is empty or 0 unsets the variable."""
     if isinstance(value, bool):
         return "1" if value else "0"

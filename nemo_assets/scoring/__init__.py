@@ -5,16 +5,17 @@ and containers import.
 """
 
 from nemo_assets.scoring.demo_student import train_demo_student
-from nemo_assets.scoring.engine import CheckpointRef, Engine, Limits, ScoringError
+from nemo_assets.scoring.engine import CheckpointRef, Engine, Limits, ScoredShard, ScoringError
 from nemo_assets.scoring.local import LocalEngine
 from nemo_assets.scoring.modal import ModalEngine
 from nemo_assets.scoring.percentile import percentile_within_split
-from nemo_assets.scoring.rows import ENGINE_SCHEMA, INPUT_SCHEMA, SCORE_SCHEMA, Score, ScoreInput
+from nemo_assets.scoring.rows import INPUT_SCHEMA, MEASURED_SCHEMA, SCORE_SCHEMA, SHARD_SCHEMA, Score, ScoreInput
 
 __all__ = [
-    "ENGINE_SCHEMA",
     "INPUT_SCHEMA",
+    "MEASURED_SCHEMA",
     "SCORE_SCHEMA",
+    "SHARD_SCHEMA",
     "CheckpointRef",
     "Engine",
     "Limits",
@@ -22,6 +23,7 @@ __all__ = [
     "ModalEngine",
     "Score",
     "ScoreInput",
+    "ScoredShard",
     "ScoringError",
     "percentile_within_split",
     "train_demo_student",

@@ -10,11 +10,15 @@ the row boundaries themselves and refuses to run without them.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 NAME = "nemo_varlen"
+
+WINDOW_BLOCK = 512
+"""Queries that attend to a sliding window at once on a CPU."""
 
 
 class UnsupportedAttentionError(Exception):
@@ -104,29 +108,44 @@ def _attend_on_cpu(
     queries_per_key = query.shape[1] // key.shape[1]
     if queries_per_key > 1:
         key, value = (tensor.repeat_interleave(queries_per_key, 1) for tensor in (key, value))
-    outputs, lses = [], []
-    ends = boundaries.tolist()
-    for begin, end in itertools.pairwise(ends):
-        mask = _window_mask(end - begin, sliding_window, query.dtype)
-        output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            *(tensor[:, :, begin:end].contiguous() for tensor in (query, key, value)),
-            0.0,
-            mask is None,
-            attn_mask=mask,
-            scale=scaling,
-        )
-        outputs.append(output[0].transpose(0, 1))
-        lses.append(lse[0] if lse.shape[1] == query.shape[1] else lse[0].transpose(0, 1))
+    pieces = [
+        _attend_block(query[:, :, first:last], key[:, :, begin:last], value[:, :, begin:last], scaling, sliding_window)
+        for row_begin, row_end in itertools.pairwise(boundaries.tolist())
+        for first, last, begin in _blocks(row_begin, row_end, sliding_window)
+    ]
+    outputs, lses = zip(*pieces, strict=True)
     return torch.cat(outputs), torch.cat(lses, 1).float()
 
 
-def _window_mask(length: int, sliding_window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
-    """Additive mask of causal attention to the last `sliding_window` tokens; None where causal alone says it all."""
-    if not sliding_window or length <= sliding_window:
+def _blocks(begin: int, end: int, sliding_window: int | None) -> Iterator[tuple[int, int, int]]:
+    """Queries [first, last) of a row, and the first key that any of them sees; a mask over all of it would be square.
+
+    Without a window, or one that the row does not outgrow, that is all of the row.
+    """
+    if not sliding_window or end - begin <= sliding_window:
+        yield begin, end, begin
+        return
+    for first in range(begin, end, WINDOW_BLOCK):
+        yield first, min(first + WINDOW_BLOCK, end), max(begin, first - sliding_window + 1)
+
+
+def _attend_block(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, sliding_window: int | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output (tokens, heads, head size) and log-sum-exp (heads, tokens) of the last tokens of a row."""
+    mask = _window_mask(query.shape[2], key.shape[2], sliding_window, query.dtype)
+    output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        *(tensor.contiguous() for tensor in (query, key, value)), 0.0, mask is None, attn_mask=mask, scale=scaling
+    )
+    return output[0].transpose(0, 1), lse[0] if lse.shape[1] == query.shape[1] else lse[0].transpose(0, 1)
+
+
+def _window_mask(queries: int, keys: int, sliding_window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
+    """Additive mask of the last `queries` of `keys` tokens; None where causal attention alone says it all."""
+    if queries == keys and (not sliding_window or keys <= sliding_window):
         return None
-    position = torch.arange(length)
-    distance = position[:, None] - position[None]
-    visible = (distance >= 0) & (distance < sliding_window)
+    distance = torch.arange(keys - queries, keys)[:, None] - torch.arange(keys)[None]
+    visible = (distance >= 0) & (distance < (sliding_window or keys))
     return torch.where(visible, 0.0, float("-inf"))[None, None].to(dtype)
 
 

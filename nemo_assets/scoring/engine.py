@@ -1,11 +1,11 @@
-"""What every scoring engine does: rows and a checkpoint in, scores out.
+"""What every scoring engine does: shards of rows and a checkpoint in, scores out.
 
 Belongs here: the protocol and its words. The engines are `local` (this machine) and `modal` (GPU containers).
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from nemo_assets.errors import UserError
 
-SCORER_VERSION = "1"
-"""Changes whenever a row may get another score under the same checkpoint: finished shards are then not reused."""
+SCORER_VERSION = "2"
+"""Changes whenever a row may get another score under the same checkpoint: scores under another one are not reused."""
 
 
 class ScoringError(Exception):
@@ -56,25 +56,37 @@ class Limits:
                 raise UserError(f"{name} is {value}; the scorer needs a positive whole number")
 
 
-class Engine(Protocol):
-    """Scores rows under a checkpoint."""
+@dataclass(frozen=True)
+class ScoredShard:
+    """What came back of one shard: `MEASURED_SCHEMA`, one row per row sent, in their order.
 
-    def score(self, rows: pa.Table, checkpoint: CheckpointRef, limits: Limits) -> pa.Table:
-        """One row of `ENGINE_SCHEMA` per row of `rows` (columns of `INPUT_SCHEMA`, unique ids), in the same order.
+    `seconds` is what the accelerator (or CPU) was busy with it, loading the model left out; `tokens` all that went
+    through the model, prompts included.
+    """
+
+    scores: pa.Table
+    seconds: float
+    tokens: int
+
+
+class Engine(Protocol):
+    """Scores shards of rows under a checkpoint."""
+
+    def recover(self) -> Iterator[ScoredShard]:
+        """Wait for what an earlier process launched and did not live to fetch; nothing where there is no such thing.
+
+        Raises what `score` raises.
+        """
+        ...
+
+    def score(self, shards: Iterable[pa.Table], checkpoint: CheckpointRef, limits: Limits) -> Iterator[ScoredShard]:
+        """Each shard (`SHARD_SCHEMA`, at least one row) comes back once, in whatever order they are finished.
+
+        A shard is drawn from `shards` when there is room for it, so whoever stops yielding stops the launching; what is
+        under way is still finished. Closing the iterator, or any exception, cancels what is under way.
 
         Raises:
             UserError: something is missing that the user can supply: an extra, a model, credentials, a deployment.
             ScoringError: not every row came back with a score or a reason.
         """
         ...
-
-
-def require_unique_ids(rows: pa.Table) -> None:
-    """Scores are joined by id, so an id may occur once.
-
-    Raises:
-        ScoringError: an id occurs twice.
-    """
-    most_frequent = Counter(rows.column("id").to_pylist()).most_common(1)
-    if most_frequent and most_frequent[0][1] > 1:
-        raise ScoringError(f"id {most_frequent[0][0]} occurs {most_frequent[0][1]} times among the rows to score")

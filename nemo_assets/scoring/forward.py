@@ -1,26 +1,34 @@
-"""From token ids to the NLL of the scored tokens.
+"""From token ids to what a model thought of the scored tokens.
 
-Belongs here: the two ways through a model (rows packed together, rows one by one) and the probe that decides between
-them. Does not: text, masks, truncation (`nll`), loading (`model`).
+Belongs here: the ways through a model, the projection onto the vocabulary, the probe that decides between the ways.
+Does not: text, masks, truncation (`nll`), loading (`model`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nemo_assets.errors import UserError
 from nemo_assets.scoring import attention
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-LOGITS_CHUNK = 1024
-"""Scored positions projected onto the vocabulary at once: 1024 x 201,088 float32 logits are 0.8 GB."""
+Way = Literal["packed", "single"]
+"""How rows go through a model: packed end to end (fast), or one by one on its own attention (slow). Both are exact."""
+
+LOGITS_BYTES = {"cpu": 128 << 20, "cuda": 1 << 30}
+"""Float32 logits that the head gives at once. Bytes, not tokens: neither vocabulary nor length decides the memory."""
+
+MEASURED_BYTES = {"cpu": 1 << 20, "cuda": 1 << 30}
+"""Logits that are measured at once: on a CPU what stays in its cache takes half the time."""
 
 PROBE_TOLERANCE_FP32 = 1e-3
 PROBE_TOLERANCE_LOW_PRECISION = 0.1
@@ -38,19 +46,25 @@ class TokenRow:
     positions: Ints
 
 
-@torch.inference_mode()
-def packed_nlls(model: Any, rows: Sequence[TokenRow]) -> list[Floats]:
-    """NLL of the scored tokens of every row, in nats, from one forward pass over the rows laid end to end.
+class TokenScores(NamedTuple):
+    """One number per scored token: NLL in nats; rank among all logits, 1 where none is strictly larger."""
 
-    The model must run on `attention.NAME`. Hidden states are projected onto the vocabulary only where a token is
-    scored; the log-sum-exp is taken in float32.
+    nlls: Floats
+    ranks: Floats
+
+
+@torch.inference_mode()
+def packed_scores(model: Any, rows: Sequence[TokenRow]) -> list[TokenScores]:
+    """The scored tokens of every row, from one forward pass over the rows laid end to end.
+
+    The model must run on `attention.NAME`.
     """
     ids = torch.from_numpy(np.concatenate([row.ids for row in rows])).to(model.device)
     places = torch.from_numpy(np.concatenate([np.arange(len(row.ids)) for row in rows])).to(model.device)
     boundaries = np.cumsum([0, *(len(row.ids) for row in rows)])
     cu_seq_lens = torch.from_numpy(boundaries.astype(np.int32)).to(model.device)
     longest = max(len(row.ids) for row in rows)
-    hidden = model.base_model(
+    states = _body(model)(
         input_ids=ids[None],
         position_ids=places[None],
         use_cache=False,  # with a cache transformers ignores the packing
@@ -58,58 +72,124 @@ def packed_nlls(model: Any, rows: Sequence[TokenRow]) -> list[Floats]:
         cu_seq_lens_k=cu_seq_lens,
         max_length_q=longest,
         max_length_k=longest,
-    ).last_hidden_state[0]
-    scored = np.concatenate([begin + row.positions for begin, row in zip(boundaries[:-1], rows, strict=True)])
-    positions = torch.from_numpy(scored).to(model.device)
-    head = model.get_output_embeddings()
-    nlls = torch.cat([_nll(head(hidden[chunk - 1]), ids[chunk]) for chunk in torch.split(positions, LOGITS_CHUNK)])
-    return np.split(nlls.double().cpu().numpy(), np.cumsum([len(row.positions) for row in rows])[:-1])
+    )
+    positions = np.concatenate([begin + row.positions for begin, row in zip(boundaries[:-1], rows, strict=True)])
+    found = _project(model, ids, states, torch.from_numpy(positions).to(model.device))
+    cuts = np.cumsum([len(row.positions) for row in rows])[:-1]
+    return [TokenScores(*parts) for parts in zip(*(np.split(each, cuts) for each in found), strict=True)]
 
 
 @torch.inference_mode()
-def single_nlls(model: Any, row: TokenRow) -> Floats:
-    """NLL of the scored tokens of one row, in nats, from the model's own forward pass and attention."""
+def single_scores(model: Any, row: TokenRow) -> TokenScores:
+    """The scored tokens of one row, from the model's own attention."""
     ids = torch.from_numpy(row.ids).to(model.device)
-    positions = torch.from_numpy(row.positions).to(model.device)
-    logits = model(input_ids=ids[None], use_cache=False, logits_to_keep=positions - 1).logits[0]
-    nlls = [_nll(part, ids[chunk]) for part, chunk in _chunks(logits, positions)]
-    return torch.cat(nlls).double().cpu().numpy()
+    states = _body(model)(input_ids=ids[None], use_cache=False)
+    return _project(model, ids, states, torch.from_numpy(row.positions).to(model.device))
 
 
-def _chunks(logits: torch.Tensor, positions: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return list(zip(torch.split(logits, LOGITS_CHUNK), torch.split(positions, LOGITS_CHUNK), strict=True))
+@torch.inference_mode()
+def plain_scores(model: Any, row: TokenRow) -> TokenScores:
+    """The same from the forward pass as it is, with the logits of all tokens: what the other ways are tried by."""
+    ids, positions = torch.from_numpy(row.ids).to(model.device), torch.from_numpy(row.positions).to(model.device)
+    logits = model(input_ids=ids[None], use_cache=False).logits[0]
+    measured = _unmeasured(positions)
+    _measure(logits[positions - 1], ids[positions], measured)
+    return _on_host(measured)
 
 
-def _nll(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    logits = logits.float()
-    return torch.logsumexp(logits, -1) - logits.gather(1, targets[:, None])[:, 0]
+def _body(model: Any) -> Any:
+    """The part of the model that turns tokens into hidden states, and that its forward pass calls before its head."""
+    decoder = model.get_decoder()
+    return getattr(model, "model", model) if decoder is model else decoder
 
 
-def packs_rows(model: Any) -> bool:
-    """Whether rows may be packed for this model; switches it to the packed attention where they may.
+def _project(model: Any, ids: torch.Tensor, states: Any, positions: torch.Tensor) -> TokenScores:
+    """Take what the body of the model gave for `ids` through its head, only where a token is scored, some at a time.
 
-    Decided by trial: a few made-up rows are scored one by one with the model's own attention, then packed. Families
-    that do not go through transformers' attention interface, carry state along the sequence, or shape their logits
-    after the projection differ there, and are scored row by row on their own attention instead.
+    The model's own forward pass does it, with the body answering at once: so whatever a family does to its logits after
+    the projection (scale, soft cap) is done to them.
+    """
+    hidden, measured = states.last_hidden_state, _unmeasured(positions)
+    at_once = _at_once(LOGITS_BYTES, ids, vocabulary=model.get_output_embeddings().weight.shape[0])
+    for begin in range(0, len(positions), at_once):
+        chunk = positions[begin : begin + at_once]
+        with _answering(_body(model), type(states)(last_hidden_state=hidden[:, chunk - 1])):
+            logits = model(input_ids=ids[None, chunk - 1], use_cache=False).logits[0]
+        _measure(logits, ids[chunk], measured[:, begin : begin + at_once])
+    return _on_host(measured)
+
+
+@contextlib.contextmanager
+def _answering(body: Any, answer: Any) -> Iterator[None]:
+    """Whoever calls `body` gets `answer`."""
+    wrapped = vars(body).get("forward")  # there where a library that places weights has put its own
+    body.forward = lambda *_, **__: answer
+    try:
+        yield
+    finally:
+        del body.forward
+        if wrapped is not None:
+            body.forward = wrapped
+
+
+def _at_once(limits: Mapping[str, int], tensor: torch.Tensor, vocabulary: int) -> int:
+    """How many tokens have logits within the limit for where `tensor` is."""
+    return max(1, limits["cuda" if tensor.is_cuda else "cpu"] // (4 * vocabulary))
+
+
+def _unmeasured(positions: torch.Tensor) -> torch.Tensor:
+    """Room for NLL and rank of every position; one tensor that outlives all chunks, so that their memory is reused."""
+    return torch.empty(2, len(positions), dtype=torch.float32, device=positions.device)
+
+
+def _measure(logits: torch.Tensor, targets: torch.Tensor, measured: torch.Tensor) -> None:
+    """Write NLL and rank of each target under its row of `logits`, in float32 whatever the model computes in."""
+    at_once = _at_once(MEASURED_BYTES, logits, vocabulary=logits.shape[1])
+    for begin in range(0, len(targets), at_once):
+        some = slice(begin, begin + at_once)
+        few, own = logits[some].float(), targets[some, None]
+        scratch = torch.log_softmax(few, 1)
+        measured[0, some] = -scratch.gather(1, own)[:, 0]
+        measured[1, some] = 1 + torch.gt(few, few.gather(1, own), out=scratch).sum(1)  # whole numbers below 2 ** 24
+
+
+def _on_host(measured: torch.Tensor) -> TokenScores:
+    nlls, ranks = measured.double().cpu().numpy()
+    return TokenScores(nlls, ranks)
+
+
+def way_through(model: Any) -> Way:
+    """How rows go through this model; switches it to the packed attention where they may be packed.
+
+    Decided by trial: a few made-up rows go through the model's forward pass as it is, then both ways. Families that do
+    not go through transformers' attention interface or carry state along the sequence differ when packed.
+
+    Raises:
+        UserError: not even row by row does the model give the same with its head run apart from its body.
     """
     rows = _probe_rows(model)
-    alone = [single_nlls(model, row) for row in rows]
+    plain = [plain_scores(model, row) for row in rows]
+    if _body(model) is model or not _agree(model, plain, [single_scores(model, row) for row in rows]):
+        raise UserError(f"a {type(model).__name__} cannot be scored: its head does not run apart from its body")
     own_attention = model.config._attn_implementation
-    low_precision = next(model.parameters()).dtype != torch.float32
-    tolerance = PROBE_TOLERANCE_LOW_PRECISION if low_precision else PROBE_TOLERANCE_FP32
     attention.register()
     try:
         model.set_attn_implementation(attention.NAME)
-        packed = packed_nlls(model, rows)
+        packed = [] if getattr(model.config, "attention_chunk_size", None) else packed_scores(model, rows)
     except (attention.UnsupportedAttentionError, ValueError, TypeError, AttributeError):
         packed = []  # the family refuses another attention, or does not hand the row boundaries through
-    agree = len(packed) == len(alone) and all(
-        abs(float(together.mean() - single.mean())) <= tolerance for together, single in zip(packed, alone, strict=True)
+    if _agree(model, plain, packed):
+        return "packed"
+    model.set_attn_implementation(own_attention)
+    return "single"
+
+
+def _agree(model: Any, expected: Sequence[TokenScores], found: Sequence[TokenScores]) -> bool:
+    low_precision = next(model.parameters()).dtype != torch.float32
+    tolerance = PROBE_TOLERANCE_LOW_PRECISION if low_precision else PROBE_TOLERANCE_FP32
+    return len(found) == len(expected) and all(
+        abs(float(one.nlls.mean() - other.nlls.mean())) <= tolerance for one, other in zip(expected, found, strict=True)
     )
-    if not agree or getattr(model.config, "attention_chunk_size", None):
-        model.set_attn_implementation(own_attention)
-        return False
-    return True
 
 
 def _probe_rows(model: Any) -> list[TokenRow]:
@@ -120,7 +200,7 @@ def _probe_rows(model: Any) -> list[TokenRow]:
     return [
         TokenRow(
             ids=(np.arange(length, dtype=np.int64) * 7919 + number * 104729 + 5) % vocabulary,
-            positions=np.arange(1, length, dtype=np.int64),
+            positions=np.arange(length // 2, length, dtype=np.int64),  # a head that hears part of the row stands out
         )
         for number, length in enumerate(lengths)
     ]

@@ -12,20 +12,20 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nemo_assets.disk import make_directory, write_durably
 from nemo_assets.errors import UserError
-from nemo_assets.progress import track
-from nemo_assets.scoring.engine import CheckpointRef, Limits, ScoringError, require_unique_ids
-from nemo_assets.scoring.rows import MEASURED_SCHEMA, with_checkpoint
-from nemo_assets.scoring.shards import APP_NAME, SCORER_CLASS, VOLUME_NAME, Shard, plan_shards, require_scores_of
+from nemo_assets.scoring.engine import CheckpointRef, Limits, ScoredShard, ScoringError
+from nemo_assets.scoring.rows import SHARD_SCHEMA
+from nemo_assets.scoring.shards import APP_NAME, SCORER_CLASS, VOLUME_NAME, Shard, shard_of, verified_scores
 
 _log = logging.getLogger(__name__)
 
@@ -37,49 +37,71 @@ HELLO_SECONDS = 10.0
 class ModalEngine:
     """Scores in containers of the deployed Modal app.
 
-    `calls_file` keeps the ids of the calls under way, so that a run started again after a crash waits for them instead
-    of paying twice; one file per partition. `gpu` and `max_containers` replace those of the deployment; `hub_token` is
-    handed to the containers for gated models.
+    `calls_file` keeps the ids of the calls under way, so that a process started after a crash waits for them instead of
+    paying twice; one file for all that run at the same time. `gpu` and `max_containers` replace those of the
+    deployment; `hub_token` is handed to the containers for gated models. At most `in_flight` shards are launched at a
+    time, by default two for each container, or 16.
     """
 
     calls_file: Path
     app_name: str = APP_NAME
     volume_name: str = VOLUME_NAME
-    shard_rows: int = 2048
     gpu: str | None = None
     max_containers: int | None = None
+    in_flight: int | None = None
     hub_token: str | None = field(default=None, repr=False)
     poll_seconds: float = 5.0
 
-    def score(self, rows: pa.Table, checkpoint: CheckpointRef, limits: Limits) -> pa.Table:
-        """See `Engine.score`. Leaving it by any exception cancels the calls that are not finished."""
-        require_unique_ids(rows)
-        require_modal()
-        shards = plan_shards(rows, checkpoint, limits, self.shard_rows)
-        volume = _existing_volume(self.volume_name)
-        self._score_missing(volume, shards, checkpoint, limits)
-        measured = [MEASURED_SCHEMA.empty_table(), *(_read_scores(volume, shard) for shard in shards)]
-        _require_one_revision(measured)
-        self.calls_file.unlink(missing_ok=True)
-        return with_checkpoint(pa.concat_tables(measured), checkpoint.name)
-
-    def _score_missing(self, volume: Any, shards: Sequence[Shard], checkpoint: CheckpointRef, limits: Limits) -> None:
-        """Have every shard scored whose scores are not on the volume yet, and wait for them."""
-        finished = _names_under(volume, "out", shards)
-        missing = [shard for shard in shards if shard.name not in finished]
-        if not missing:
+    def recover(self) -> Iterator[ScoredShard]:
+        """See `Engine.recover`. A recorded call that is lost is no error: whoever plans next plans its rows again."""
+        calls = _Calls(self.calls_file)
+        if not calls.recorded:
             return
+        require_modal()
+        volume = _existing_volume(self.volume_name)
+        _log.info("waiting for %d calls that an earlier run made", len(calls.recorded))
+        with calls:
+            calls.take_over()
+            while calls.under_way:
+                for call_id, shard, failure in calls.newly_finished():
+                    found = _find(volume, shard, calls, call_id)
+                    if found is not None:
+                        yield found
+                    else:
+                        _log.warning("the recorded call of %s is lost (%s)", shard.input_path, _said(failure))
+                    calls.forget(call_id)
+                calls.pause(self.poll_seconds)
+
+    def score(self, shards: Iterable[pa.Table], checkpoint: CheckpointRef, limits: Limits) -> Iterator[ScoredShard]:
+        """See `Engine.score`. A shard whose scores are on the volume is not called for."""
+        require_modal()
+        volume = _existing_volume(self.volume_name)
         scorer = self._scorer(checkpoint, limits)
-        _upload(volume, missing)
-        with (
-            track(f"scoring under {checkpoint.name}", sum(shard.rows.num_rows for shard in missing)) as meter,
-            _Calls(self.calls_file, missing, scorer) as calls,
-        ):
-            while calls.unfinished:
-                for shard in calls.newly_finished():
-                    meter.advance(shard.rows.num_rows)
-                if calls.unfinished:
-                    time.sleep(self.poll_seconds)
+        room = self.in_flight or 2 * (self.max_containers or 8)
+        models: set[tuple[str, str, str]] = set()
+        waiting, is_more = iter(shards), True
+        with _Calls(self.calls_file) as calls:
+            while is_more or calls.under_way:
+                while is_more and len(calls.under_way) < room:
+                    rows = next(waiting, None)
+                    if rows is None:
+                        is_more = False
+                        break
+                    shard = shard_of(rows, checkpoint, limits)
+                    found = _read(volume, shard)
+                    if found is None:
+                        _upload(volume, shard, rows)
+                        calls.launch(scorer, shard)
+                    else:
+                        yield _of_one_model(found, models)
+                for call_id, shard, failure in calls.newly_finished():
+                    found = None if failure else _find(volume, shard, calls, call_id)
+                    if found is None:
+                        calls.forget(call_id)
+                        raise _failed(shard, failure) from failure
+                    yield _of_one_model(found, models)
+                    calls.forget(call_id)
+                calls.pause(self.poll_seconds)
 
     def _scorer(self, checkpoint: CheckpointRef, limits: Limits) -> Any:
         """The deployed class, bound to the checkpoint."""
@@ -104,96 +126,96 @@ class ModalEngine:
 
 
 class _Calls:
-    """The calls of one run, on record from the moment they are made.
+    """Calls on record from the moment they are made until whoever asked for them has the answer.
 
-    The record is replaced atomically after every call, so whatever kills the process, the next one finds them.
+    The record is replaced durably after every change, so whatever kills the process, the next one finds them.
+    `recorded` is what is on record, call id -> shard; `under_way` those of them that are waited for here. Leaving the
+    block by any exception cancels these; what could not be cancelled, and what has finished but was not taken, stays on
+    record.
     """
 
-    def __init__(self, record: Path, shards: Sequence[Shard], scorer: Any) -> None:
+    def __init__(self, record: Path) -> None:
         self._record = record
-        self._scorer = scorer
-        self._run_key = shards[0].run_key
-        self._ids = self._recorded_ids()
-        self._taken_over = set(self._ids)
-        self.unfinished = {shard.name: shard for shard in shards}
+        self._is_idle = False
+        self.recorded: dict[str, Shard] = {}
+        with contextlib.suppress(FileNotFoundError):
+            self.recorded = {call_id: Shard(**shard) for call_id, shard in json.loads(record.read_text()).items()}
+        self.under_way: dict[str, Any] = {}
 
     def __enter__(self) -> _Calls:
-        try:
-            for shard in self.unfinished.values():
-                if shard.name not in self._ids:
-                    self._call(shard)
-        except BaseException:
-            self._cancel_unfinished()
-            raise
         return self
 
     def __exit__(self, error: object, *_: object) -> None:
         if error is not None:
-            self._cancel_unfinished()
+            self._cancel()
 
-    def newly_finished(self) -> list[Shard]:
-        """The shards whose calls have come back since the last time; a call taken over that is lost is made again.
+    def take_over(self) -> None:
+        """Wait for everything on record."""
+        import modal
+
+        self.under_way = {call_id: modal.FunctionCall.from_id(call_id) for call_id in self.recorded}
+
+    def launch(self, scorer: Any, shard: Shard) -> None:
+        call = scorer.score_shard.spawn(shard.input_path)
+        self.recorded[call.object_id] = shard
+        self.under_way[call.object_id] = call
+        self._write()
+
+    def newly_finished(self) -> Iterator[tuple[str, Shard, Exception | None]]:
+        """Calls that have ended since the last time: id, shard, and what they failed with.
 
         Raises:
-            ScoringError: a call gave up after its retries.
-            UserError: a container met something the user can put right.
+            UserError: Modal cannot be asked.
         """
-        finished = [shard for shard in self.unfinished.values() if self._is_finished(shard)]
-        for shard in finished:
-            del self.unfinished[shard.name]
-        return finished
-
-    def _is_finished(self, shard: Shard) -> bool:
         import modal
 
-        call = modal.FunctionCall.from_id(self._ids[shard.name])
-        try:
-            call.get(timeout=0)
-        except TimeoutError:
-            return False
-        except UserError:
-            raise
-        except Exception as error:  # the type is whatever the container raised
-            if shard.name not in self._taken_over:
-                raise ScoringError(
-                    f"{shard.input_path} could not be scored: {type(error).__name__}: {error}"
-                ) from error
-            _log.info("the recorded call of %s is lost (%s), it is made again", shard.input_path, type(error).__name__)
-            self._call(shard)
-            return False
-        return True
-
-    def _call(self, shard: Shard) -> None:
-        self._taken_over.discard(shard.name)
-        self._ids[shard.name] = self._scorer.score_shard.spawn(shard.input_path).object_id
-        self._write()
-
-    def _cancel_unfinished(self) -> None:
-        import modal
-
-        for name in self.unfinished:
-            if name not in self._ids:
-                continue
+        unreachable = modal.exception.ConnectionError, modal.exception.ServiceError, modal.exception.AuthError
+        self._is_idle = True
+        for call_id, call in list(self.under_way.items()):
+            failure = None
             try:
-                modal.FunctionCall.from_id(self._ids[name]).cancel(terminate_containers=True)
-            except modal.exception.Error as error:  # its id stays on record, so the next run takes it over
-                _log.warning("the call of %s/%s could not be cancelled: %s", self._run_key, name, error)
-            else:
-                del self._ids[name]
+                call.get(timeout=0)
+            except TimeoutError:
+                continue
+            except unreachable as error:
+                raise UserError(f"Modal does not answer any more ({error}); run it again to go on") from error
+            except Exception as error:  # noqa: BLE001  the type is whatever the container raised
+                failure = error
+            self._is_idle = False
+            del self.under_way[call_id]
+            yield call_id, self.recorded[call_id], failure
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless something has just finished and there may be more."""
+        if self._is_idle and self.under_way:
+            time.sleep(seconds)
+
+    def forget(self, call_id: str) -> None:
+        """Its answer has been taken, or there is none."""
+        del self.recorded[call_id]
         self._write()
 
-    def _recorded_ids(self) -> dict[str, str]:
-        with contextlib.suppress(FileNotFoundError):
-            recorded = json.loads(self._record.read_text())
-            if recorded["run_key"] == self._run_key:
-                return dict(recorded["calls"])
-        return {}
+    def _cancel(self) -> None:
+        import modal
+
+        for call_id, call in self.under_way.items():
+            try:
+                call.cancel(terminate_containers=True)
+            except modal.exception.NotFoundError:
+                del self.recorded[call_id]
+            except modal.exception.Error as error:  # it stays on record, so the next run takes it over
+                _log.warning("the call of %s could not be cancelled: %s", self.recorded[call_id].input_path, error)
+            else:
+                del self.recorded[call_id]
+        self._write()
 
     def _write(self) -> None:
-        self._record.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self._record.with_name(f".{self._record.name}.unfinished")
-        unfinished.write_text(json.dumps({"run_key": self._run_key, "calls": self._ids}, indent=1))
-        unfinished.replace(self._record)
+        if not self.recorded:
+            self._record.unlink(missing_ok=True)
+            return
+        make_directory(self._record.parent)
+        told = {call_id: asdict(shard) for call_id, shard in self.recorded.items()}
+        write_durably(self._record, json.dumps(told, indent=1).encode())
 
 
 def require_modal() -> None:
@@ -251,39 +273,52 @@ def _existing_volume(name: str) -> Any:
     return volume
 
 
-def _names_under(volume: Any, top: str, shards: Sequence[Shard]) -> set[str]:
-    """File names of the run under `in` or `out`."""
+def _upload(volume: Any, shard: Shard, rows: pa.Table) -> None:
+    file = io.BytesIO()
+    pq.write_table(rows.select(SHARD_SCHEMA.names).cast(SHARD_SCHEMA), file, compression="zstd")
+    file.seek(0)
+    with volume.batch_upload(force=True) as batch:
+        batch.put_file(file, f"/{shard.input_path}")
+
+
+def _read(volume: Any, shard: Shard) -> ScoredShard | None:
+    """The scores on the volume, None where there are none yet; raises what `verified_scores` raises."""
     import modal
 
-    if not shards:
-        return set()
     try:
-        return {Path(entry.path).name for entry in volume.listdir(f"{top}/{shards[0].run_key}")}
+        content = b"".join(volume.read_file(shard.output_path))
     except (FileNotFoundError, modal.exception.NotFoundError):
-        return set()
+        return None
+    return verified_scores(shard, content)
 
 
-def _upload(volume: Any, shards: Sequence[Shard]) -> None:
-    uploaded = _names_under(volume, "in", shards)
-    waiting = [shard for shard in shards if shard.name not in uploaded]
-    with track("uploading rows", len(waiting), "shards") as meter:
-        for shard in waiting:
-            file = io.BytesIO()
-            pq.write_table(shard.rows, file, compression="zstd")
-            file.seek(0)
-            with volume.batch_upload(force=True) as batch:
-                batch.put_file(file, f"/{shard.input_path}")
-            meter.advance(1)
+def _find(volume: Any, shard: Shard, calls: _Calls, call_id: str) -> ScoredShard | None:
+    """`_read` for a call that has ended; one with a wrong answer is taken off the record, asking again is of no use."""
+    try:
+        return _read(volume, shard)
+    except (ScoringError, UserError):
+        calls.forget(call_id)
+        raise
 
 
-def _read_scores(volume: Any, shard: Shard) -> pa.Table:
-    return require_scores_of(shard, pq.read_table(pa.BufferReader(b"".join(volume.read_file(shard.output_path)))))
+def _failed(shard: Shard, failure: Exception | None) -> Exception:
+    if isinstance(failure, UserError):
+        return failure
+    why = "the call came back without writing it" if failure is None else f"the call failed: {_said(failure)}"
+    return ScoringError(f"{shard.output_path} is missing for {shard.rows} rows at {shard.input_path}: {why}")
 
 
-def _require_one_revision(measured: Sequence[pa.Table]) -> None:
-    revisions = {revision for table in measured for revision in table.column("revision").to_pylist()}
-    if len(revisions) > 1:
-        raise ScoringError(
-            f"the model changed while it was scored, shards have revisions {', '.join(sorted(revisions))}; "
-            "pin the revision of the checkpoint"
+def _said(failure: Exception | None) -> str:
+    return "it wrote no scores" if failure is None else f"{type(failure).__name__}: {failure}".rstrip(": ")
+
+
+def _of_one_model(found: ScoredShard, models: set[tuple[str, str, str]]) -> ScoredShard:
+    """`found`, adding its model to `models`; raises ScoringError if that makes two."""
+    names = ("model", "revision", "tokenizer_sha256")
+    models.update(zip(*(found.scores[name].to_pylist() for name in names), strict=True))
+    if len(models) > 1:
+        told = "; ".join(
+            ", ".join(f"{name} {value}" for name, value in zip(names, m, strict=True)) for m in sorted(models)
         )
+        raise ScoringError(f"the model changed while it was scored: {told}. Pin the revision of the checkpoint.")
+    return found

@@ -13,9 +13,12 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nemo_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from nemo_assets.scoring.forward import Way
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +31,8 @@ class LoadedModel:
     """A model ready to score.
 
     `name` is the one on the Hub, or the last part of the directory: where a machine keeps it is no part of a score.
-    `prefix_ids` are what its tokenizer puts before a text (a BOS, or nothing): context, never scored. `packs_rows` says
-    whether rows go through it packed end to end (exact, fast) or one by one (exact, slow).
+    `prefix_ids` are what its tokenizer puts before a text (a BOS, or nothing): context, never scored. `way` is how rows
+    go through it (`forward.Way`), `precision` what the weights really are.
     """
 
     name: str
@@ -38,7 +41,8 @@ class LoadedModel:
     revision_loaded: str
     tokenizer_sha256: str
     prefix_ids: tuple[int, ...]
-    packs_rows: bool
+    way: Way
+    precision: str
 
 
 def require_extra() -> None:
@@ -69,13 +73,13 @@ def load_checkpoint(model: str, revision: str | None, device: str | None) -> Loa
     require_extra()
     import torch
 
-    from nemo_assets.scoring.forward import packs_rows
+    from nemo_assets.scoring.forward import way_through
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = _load_tokenizer(model, None if directory_digest else revision)
     loaded = _load_weights(model, None if directory_digest else revision, device)
-    packed = packs_rows(loaded)
-    if not packed:
+    way = way_through(loaded)
+    if way == "single":
         _log.warning("%s: %s is scored row by row, packing changes its result", model, type(loaded).__name__)
     return LoadedModel(
         name=Path(model).expanduser().resolve().name if directory_digest else model,
@@ -84,7 +88,8 @@ def load_checkpoint(model: str, revision: str | None, device: str | None) -> Loa
         revision_loaded=directory_digest or _hub_commit(model, loaded),
         tokenizer_sha256=hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
         prefix_ids=_prefix_ids(tokenizer),
-        packs_rows=packed,
+        way=way,
+        precision=_precision(loaded),
     )
 
 
@@ -142,13 +147,19 @@ def _load_weights(model: str, revision: str | None, device: str) -> Any:
     placement = {"dtype": "auto", "device_map": {"": device}} if on_gpu else {"dtype": torch.float32}
     loaded = _found(model, revision, functools.partial(AutoModelForCausalLM.from_pretrained, **placement)).eval()
     quantization = getattr(loaded.config, "quantization_config", None)
-    packed_weights = any("Mxfp4" in type(module).__name__ for module in loaded.modules())
-    if on_gpu and "mxfp4" in str(quantization).lower() and not packed_weights:
+    if on_gpu and "mxfp4" in str(quantization).lower() and _precision(loaded) != "mxfp4":
         raise UserError(
             f"{model} is stored in MXFP4 but was dequantised to bfloat16, about four times its size; "
             "install triton>=3.4 and the version of `kernels` that transformers asks for"
         )
     return loaded
+
+
+def _precision(loaded: Any) -> str:
+    """What the weights of the loaded model are."""
+    if any("Mxfp4" in type(module).__name__ for module in loaded.modules()):
+        return "mxfp4"
+    return str(next(loaded.parameters()).dtype).removeprefix("torch.")
 
 
 def _found(model: str, revision: str | None, load: Callable[..., Any]) -> Any:

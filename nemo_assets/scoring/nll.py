@@ -9,35 +9,47 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nemo_assets.harmony.identity import sha1_text_id
 from nemo_assets.harmony.mask import token_mask
-from nemo_assets.harmony.spans import loss_spans_of_text, mask_sha1
+from nemo_assets.harmony.parse import ParsedMessage, parse
+from nemo_assets.harmony.spans import loss_spans, mask_sha1
 from nemo_assets.scoring.engine import ScoringError
-from nemo_assets.scoring.forward import TokenRow, packed_nlls, single_nlls
+from nemo_assets.scoring.forward import TokenRow, TokenScores, packed_scores, single_scores
 from nemo_assets.scoring.model import LoadedModel
 from nemo_assets.scoring.packing import pack
 from nemo_assets.scoring.rows import Score, ScoreInput
 
 Ints = NDArray[np.int64]
 
-MESSAGE_START = "<|start|>"
+_COUNTS = ("completion_token_count", "prompt_token_count", "straddlers")
+_KINDS = ("analysis", "tool_call", "final")
+"""What a scored token is part of: reasoning, a message to a recipient, anything else."""
+
+_FIRST = 512  # scored tokens; arXiv 2308.12032 compares completions of any length, long ones condition themselves
+_CLIPPED_RANK = 100  # arXiv 2601.14249
 
 
 @dataclass(frozen=True)
 class _Tokenised:
-    """A row as tokens. `scored` are the positions of scored tokens, `message_starts` those where a message begins."""
+    """A row as tokens. `scored` are the positions of scored tokens, `begins` where they begin in the text, `kinds` what
+    they are part of (places in `_KINDS`), `message_starts` the positions where a message begins, `loss_bytes` how long
+    the loss spans are.
+    """
 
     ids: Ints
     scored: Ints
+    begins: Ints
+    kinds: Ints
     message_starts: Ints
     straddlers: int
+    loss_bytes: int
     truncated: bool = False
 
 
@@ -61,26 +73,32 @@ def score_rows(
         [rows[place].id for place, _ in ready],
         [len(tokens.ids) for _, tokens in ready],
         token_budget,
-        batch_size if loaded.packs_rows else 1,
+        batch_size if loaded.way == "packed" else 1,
     )
     for members in plan:
         together = [ready[member] for member in members]
-        token_rows = [TokenRow(tokens.ids, tokens.scored) for _, tokens in together]
-        nlls = packed_nlls(loaded.model, token_rows) if loaded.packs_rows else [single_nlls(loaded.model, *token_rows)]
-        for (place, tokens), row_nlls in zip(together, nlls, strict=True):
-            scores[place] = _measured(rows[place], tokens, float(np.sum(row_nlls)), loaded)
+        token_scores = _through(loaded, [TokenRow(tokens.ids, tokens.scored) for _, tokens in together])
+        for (place, tokens), found in zip(together, token_scores, strict=True):
+            scores[place] = _measured(rows[place], tokens, found, _blank(rows[place], loaded, max_length))
     return [score for score in scores if score is not None]
+
+
+def _through(loaded: LoadedModel, rows: Sequence[TokenRow]) -> list[TokenScores]:
+    if loaded.way == "packed":
+        return packed_scores(loaded.model, rows)
+    return [single_scores(loaded.model, row) for row in rows]
 
 
 def _prepare(row: ScoreInput, loaded: LoadedModel, max_length: int) -> _Tokenised | Score:
     """The row as tokens that fit, or the score that says why there is none."""
-    blank = _blank(row, loaded)
-    spans = loss_spans_of_text(row.text, row.loss_mode, row.loss_terminators)
+    blank = _blank(row, loaded, max_length)
+    messages = parse(row.text)
+    spans = loss_spans(messages, row.loss_mode, row.loss_terminators)
     digest = mask_sha1(row.loss_mode, row.loss_terminators, spans)
     if digest != row.mask_sha1:
         reason = f"the row was written with loss mask {row.mask_sha1}, its text gives {digest}"
         return dataclasses.replace(blank, status="mask_mismatch", reason=reason)
-    tokens = _tokenise(row.text, spans, loaded)
+    tokens = _tokenise(row.text, messages, spans, loaded)
     blank = dataclasses.replace(blank, straddlers=tokens.straddlers)
     if len(tokens.scored) == 0:
         reason = f"none of {len(tokens.ids)} tokens begins inside the loss mask"
@@ -92,19 +110,33 @@ def _prepare(row: ScoreInput, loaded: LoadedModel, max_length: int) -> _Tokenise
     return fitting
 
 
-def _tokenise(text: str, spans: Sequence[tuple[int, int]], loaded: LoadedModel) -> _Tokenised:
+def _tokenise(
+    text: str, messages: Sequence[ParsedMessage], spans: Sequence[tuple[int, int]], loaded: LoadedModel
+) -> _Tokenised:
     encoded = loaded.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     offsets = np.array(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
     prefix = len(loaded.prefix_ids)
     offsets = np.concatenate([np.zeros((prefix, 2), dtype=np.int64), offsets])
     mask = token_mask(offsets, spans)
-    begins = np.array([match.start() for match in re.finditer(re.escape(MESSAGE_START), text)], dtype=np.int64)
+    scored = np.flatnonzero(mask.scored)
+    starts = np.array([message.start for message in messages], dtype=np.int64)
+    kinds = np.array([_kind(message) for message in messages], dtype=np.int64)
     return _Tokenised(
         ids=np.array([*loaded.prefix_ids, *encoded["input_ids"]], dtype=np.int64),
-        scored=np.flatnonzero(mask.scored),
-        message_starts=prefix + np.searchsorted(offsets[prefix:, 0], begins),
+        scored=scored,
+        begins=offsets[scored, 0],
+        kinds=kinds[np.searchsorted(starts, offsets[scored, 0], side="right") - 1],
+        message_starts=prefix + np.searchsorted(offsets[prefix:, 0], starts),
         straddlers=mask.straddlers,
+        loss_bytes=sum(len(text[start:end].encode()) for start, end in spans),
     )
+
+
+def _kind(message: ParsedMessage) -> int:
+    """The place in `_KINDS` of what a message says."""
+    if message.recipient is not None:
+        return _KINDS.index("tool_call")
+    return _KINDS.index("analysis" if message.channel == "analysis" else "final")
 
 
 def _fit(tokens: _Tokenised, prefix: int, max_length: int) -> _Tokenised | None:
@@ -127,28 +159,47 @@ def _fit(tokens: _Tokenised, prefix: int, max_length: int) -> _Tokenised | None:
         return None
     cut = min(possible)
     dropped = cut - prefix
-    return _Tokenised(
+    return dataclasses.replace(
+        tokens,
         ids=np.concatenate([tokens.ids[:prefix], tokens.ids[cut:end]]),
         scored=tokens.scored - dropped,
         message_starts=tokens.message_starts[tokens.message_starts >= cut] - dropped,
-        straddlers=tokens.straddlers,
         truncated=True,
     )
 
 
-def _measured(row: ScoreInput, tokens: _Tokenised, nll_sum: float, loaded: LoadedModel) -> Score:
+def _measured(row: ScoreInput, tokens: _Tokenised, found: TokenScores, blank: Score) -> Score:
+    nlls, count = found.nlls, len(found.nlls)
+    nll_sum = float(nlls.sum())
     if not math.isfinite(nll_sum):
-        raise ScoringError(f"{loaded.name} gives row {row.id} an NLL of {nll_sum}: broken weights or precision")
-    count = len(tokens.scored)
+        raise ScoringError(f"{blank.model} gives row {row.id} an NLL of {nll_sum}: broken weights or precision")
+    sums = np.bincount(tokens.kinds, nlls, len(_KINDS))
+    counts = np.bincount(tokens.kinds, minlength=len(_KINDS))
+    p50, p90, p99, most = (float(value) for value in np.quantile(nlls, (0.5, 0.9, 0.99, 1.0)))
+    by_kind: dict[str, Any] = {}
+    for kind, kind_sum, kind_count in zip(_KINDS, sums, counts, strict=True):
+        by_kind |= {f"{kind}_nll_sum": float(kind_sum) if kind_count else None, f"{kind}_token_count": int(kind_count)}
     return dataclasses.replace(
-        _blank(row, loaded),
+        blank,
         nll_mean=nll_sum / count,
         nll_sum=nll_sum,
         ppl=_perplexity(nll_sum / count),
+        nll_per_byte=nll_sum / tokens.loss_bytes,
+        nll_mean_first_512=float(nlls[:_FIRST].mean()),
+        **by_kind,
+        token_nll_p50=p50,
+        token_nll_p90=p90,
+        token_nll_p99=p99,
+        token_nll_max=most,
+        share_above_2_nats=float((nlls > 2).mean()),
+        share_above_5_nats=float((nlls > 5).mean()),
+        rank_mean_clipped=float(np.minimum(found.ranks, _CLIPPED_RANK).mean()),
         completion_token_count=count,
         prompt_token_count=len(tokens.ids) - count,
         truncated=tokens.truncated,
         straddlers=tokens.straddlers,
+        token_begins=tuple(tokens.begins.tolist()) if row.keep_tokens else None,
+        token_nlls=tuple(nlls.tolist()) if row.keep_tokens else None,
     )
 
 
@@ -160,19 +211,13 @@ def _perplexity(nll_mean: float) -> float | None:
         return None
 
 
-def _blank(row: ScoreInput, loaded: LoadedModel) -> Score:
-    return Score(
-        id=row.id,
-        nll_mean=None,
-        nll_sum=None,
-        ppl=None,
-        completion_token_count=0,
-        prompt_token_count=0,
-        truncated=False,
-        straddlers=0,
-        status="ok",
-        reason=None,
-        text_sha1=sha1_text_id(row.text),
-        model=loaded.name,
-        revision=loaded.revision_loaded,
-    )
+def _blank(row: ScoreInput, loaded: LoadedModel, max_length: int) -> Score:
+    """What is known before anything was measured."""
+    unknown: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(Score))
+    known: dict[str, Any] = {
+        "id": row.id, "status": "ok", "text_sha1": sha1_text_id(row.text), "mask_sha1": row.mask_sha1,
+        "tokenizer_sha256": loaded.tokenizer_sha256, "model": loaded.name, "revision": loaded.revision_loaded,
+        "precision": loaded.precision, "max_length": max_length, "truncated": False,
+        **dict.fromkeys((*(f"{kind}_token_count" for kind in _KINDS), *_COUNTS), 0),
+    }  # fmt: skip
+    return Score(**(unknown | known))

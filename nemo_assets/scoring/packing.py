@@ -22,17 +22,37 @@ def pack(ids: Sequence[str], lengths: Sequence[int], token_budget: int, max_rows
     if token_budget < 1 or max_rows < 1:
         raise ValueError(f"token_budget {token_budget} and max_rows {max_rows} must be positive")
     packs: list[list[int]] = []
-    open_packs: list[tuple[int, int]] = []  # (number of the pack, tokens still free)
+    free = _FreeTokens(len(ids), token_budget)
     for row in sorted(range(len(ids)), key=lambda row: (-lengths[row], ids[row])):
-        for place, (number, free) in enumerate(open_packs):
-            if lengths[row] <= free:
-                packs[number].append(row)
-                open_packs[place] = (number, free - lengths[row])
-                if len(packs[number]) == max_rows:
-                    del open_packs[place]
-                break
-        else:
-            packs.append([row])
-            if max_rows > 1 and lengths[row] < token_budget:
-                open_packs.append((len(packs) - 1, token_budget - lengths[row]))
+        number = free.first_pack(lengths[row]) if lengths[row] <= token_budget else len(packs)
+        if number == len(packs):
+            packs.append([])
+        packs[number].append(row)
+        free.take(number, lengths[row], close=len(packs[number]) == max_rows)
     return packs
+
+
+class _FreeTokens:
+    """Free tokens of every pack there may be, as a tree of maxima: the first pack with room is found in log time.
+
+    The packs are the leaves; above them `_most[node]` is the larger of `_most[2 * node]` and `_most[2 * node + 1]`.
+    """
+
+    def __init__(self, packs: int, token_budget: int) -> None:
+        self._leaves = 1 << max(packs - 1, 0).bit_length()
+        self._most = [token_budget] * (2 * self._leaves)
+
+    def first_pack(self, tokens: int) -> int:
+        """The first pack with that much room; there must be one."""
+        node = 1
+        while node < self._leaves:
+            node = 2 * node + (self._most[2 * node] < tokens)
+        return node - self._leaves
+
+    def take(self, number: int, tokens: int, close: bool) -> None:
+        """Put `tokens` into a pack; a closed one has no room, not even for nothing."""
+        node = self._leaves + number
+        self._most[node] = -1 if close else self._most[node] - tokens
+        while node > 1:
+            node //= 2
+            self._most[node] = max(self._most[2 * node], self._most[2 * node + 1])

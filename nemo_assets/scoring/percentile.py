@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
 
-def percentile_within_split(nll_means: Sequence[float | None]) -> list[float | None]:
+def percentile_within_split(nll_means: Sequence[float | None] | pl.Series) -> list[float | None]:
     """100 x (mean rank - 1/2) / n for every NLL, in the order given; n counts the rows that have one.
 
     Equal values share the mean of their ranks; None stays None. The result lies strictly between 0 and 100 and is 50
@@ -17,14 +17,8 @@ def percentile_within_split(nll_means: Sequence[float | None]) -> list[float | N
     Raises:
         ValueError: a value is not finite.
     """
-    present = [(row, value) for row, value in enumerate(nll_means) if value is not None]
-    percentiles: list[float | None] = [None] * len(nll_means)
-    if not present:
-        return percentiles
-    if not all(math.isfinite(value) for _, value in present):
+    values = pl.Series(nll_means, dtype=pl.Float64)
+    present = values.drop_nulls()
+    if not np.isfinite(present.to_numpy()).all():
         raise ValueError("nll_mean must be finite or null to be ranked")
-    _, group, group_sizes = np.unique([value for _, value in present], return_inverse=True, return_counts=True)
-    mean_ranks = np.cumsum(group_sizes) - (group_sizes - 1) / 2
-    for (row, _), rank in zip(present, mean_ranks[group], strict=True):
-        percentiles[row] = float(100.0 * (rank - 0.5) / len(present))
-    return percentiles
+    return (100.0 * (values.rank("average") - 0.5) / max(len(present), 1)).to_list()

@@ -16,9 +16,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nemo_assets.catalog import Split
+from nemo_assets.catalog import Checkpoint, Split
 from nemo_assets.disk import write_durably
 from nemo_assets.errors import UserError
+from nemo_assets.harmony.identity import sha1_text_id
 from nemo_assets.hub.card import dataset_card
 from nemo_assets.hub.card_content import CardContent, ConfigSplit, SplitFunnel
 from nemo_assets.hub.features import features_of
@@ -26,14 +27,15 @@ from nemo_assets.hub.sources import open_source, visible_files
 from nemo_assets.hub.targets import Change, HeadMovedError, Target
 from nemo_assets.progress import track
 from nemo_assets.records.schema import COLUMNS, REJECTED_SCHEMA, ROW_SCHEMA, TOOLS_SCHEMA
-from nemo_assets.scoring.engine import CheckpointRef, Limits
-from nemo_assets.scoring.percentile import percentile_within_split
-from nemo_assets.scoring.rows import INPUT_SCHEMA, PERCENTILE_FIELD, SCORE_SCHEMA
-from nemo_assets.settings import TOKENS_PER_FORWARD, Settings
+from nemo_assets.scoring.rows import INPUT_SCHEMA
+from nemo_assets.scoring.score_store import ScoreStore
+from nemo_assets.settings import Settings
+from nemo_assets.stages.measuring import measured_scores
 from nemo_assets.stages.normalized import normalize
 from nemo_assets.stages.pools import pool_expressions
 from nemo_assets.stages.raw import fetch_split
-from nemo_assets.stages.scored import engine_for, require_scorer, scored_checkpoints
+from nemo_assets.stages.scored import finished_scores, require_scorer, score_store_of, scored_checkpoints
+from nemo_assets.stages.scoring_plan import Rate, ScoringPlan, with_known
 from nemo_assets.storage import Manifest, Stage, Store
 from nemo_assets.storage.parquet import PartWriter, open_parquet, read_batches, scan, write_part
 
@@ -191,24 +193,28 @@ def score_folder(in_dir: Path, out_dir: Path, settings: Settings) -> dict[str, A
     out_dir.mkdir(parents=True, exist_ok=True)
     summary: dict[str, Any] = {}
     require_scorer(settings)
-    limits = Limits(settings.max_length, settings.batch_size, max(TOKENS_PER_FORWARD, settings.max_length))
     for name, checkpoint in scored_checkpoints(settings).items():
-        engine = engine_for(settings, out_dir)
-        reference = CheckpointRef(name, checkpoint.model, checkpoint.revision)
         for file in files:
-            rows = _inputs_of(file, settings.scorer_max_records)
-            measured = engine.score(rows, reference, limits)
-            percentiles = percentile_within_split(measured["nll_mean"].to_pylist())
-            scores = measured.append_column(PERCENTILE_FIELD, pa.array(percentiles, pa.float64())).cast(SCORE_SCHEMA)
+            scores = finished_scores(_scores_of(file, name, checkpoint, out_dir / ".scores", settings), name)
             path = out_dir / name / file.relative_to(in_dir)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_part(path, scores)
-            means = [value for value in scores["nll_mean"].to_pylist() if value is not None]
+            means = scores["nll_mean"].drop_null().to_pylist()
             summary[f"{name}/{file.relative_to(in_dir)}"] = {
                 "rows": scores.num_rows, "scored": len(means), "nll_mean": sum(means) / len(means) if means else None,
             }  # fmt: skip
     _write_json(out_dir / "scores_summary.json", summary)
     return summary
+
+
+def _scores_of(file: Path, name: str, checkpoint: Checkpoint, kept: Path, settings: Settings) -> pl.DataFrame:
+    """The scores of the rows of a file; those that are in `kept` are not measured again."""
+
+    def plan(scores: ScoreStore) -> ScoringPlan:
+        rows = with_known(_rows_to_score(file, settings.scorer_max_records), scores)
+        return ScoringPlan(file.name, name, scores.scorer.name, rows, Rate(0.0, 0.0, "unknown"))
+
+    return measured_scores(plan, [file], name, checkpoint, score_store_of(kept, checkpoint, settings), settings)[0]
 
 
 def fetch_candidates(settings: Settings, directory: Path) -> Path:
@@ -255,15 +261,33 @@ def _schema_of(file: Path) -> pa.Schema:
     return schema
 
 
-def _inputs_of(file: Path, rows: int | None) -> pa.Table:
+def _rows_to_score(file: Path, rows: int | None) -> pl.DataFrame:
+    """The rows of a file for a plan; of them `rows` are to be scored, by the digest of the text.
+
+    Raises UserError if a column is missing or an id occurs twice.
+    """
     missing = [name for name in INPUT_SCHEMA.names if name not in open_parquet(file).schema_arrow.names]
     if missing:
         raise UserError(
             f"{file}: cannot be scored, column {missing[0]} is missing. It needs {', '.join(INPUT_SCHEMA.names)}."
         )
-    inputs = pl.scan_parquet(file).select(INPUT_SCHEMA.names)
-    wanted = inputs if rows is None else inputs.head(rows)
-    return wanted.collect().to_arrow().cast(INPUT_SCHEMA)
+    found = pl.concat(
+        pl.DataFrame({
+            "id": batch["id"].to_pylist(),
+            "text_sha1": [sha1_text_id(text) for text in batch["text"].to_pylist()],
+            "mask_sha1": batch["mask_sha1"].to_pylist(),
+            "tokens": [len(text) // 4 for text in batch["text"].to_pylist()],
+        }, schema={"id": pl.String, "text_sha1": pl.String, "mask_sha1": pl.String, "tokens": pl.Int64})
+        for batch in read_batches([file], INPUT_SCHEMA.names, rows=256)
+    )  # fmt: skip
+    if found["id"].is_duplicated().any():
+        twice = found["id"].filter(found["id"].is_duplicated())[0]
+        raise UserError(f"{file}: id {twice} occurs twice. Scores are joined by id: remove one of the rows.")
+    reason = pl.lit(None, pl.String)
+    if rows is not None:
+        beyond = pl.col("text_sha1").rank("ordinal") > rows
+        reason = pl.when(beyond).then(pl.lit(f"MAX_RECORDS is {rows}")).otherwise(reason)
+    return found.with_columns(reason=reason, wave=pl.lit(0), keep_tokens=pl.lit(False))
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -23,7 +23,7 @@ from nemo_assets.hub.card_content import (
     shard_glob,
 )
 from nemo_assets.records.schema import ROW_SCHEMA
-from nemo_assets.scoring.rows import SCORE_SCHEMA
+from nemo_assets.scoring.rows import PUBLISHED_SCORE_SCHEMA
 from nemo_assets.stages.release_files import SIDE_SCHEMAS, published_schema
 from nemo_assets.stages.release_record import Record
 
@@ -55,7 +55,7 @@ def _content(
         funnels=tuple(SplitFunnel(record["split"], **record["funnel"]) for record in records),
         columns=_columns(published_schema(ROW_SCHEMA)),
         side_columns={**{name: _columns(schema) for name, schema in SIDE_SCHEMAS.items() if name != "removed"},
-                      "scores": _columns(SCORE_SCHEMA)},
+                      "scores": _columns(PUBLISHED_SCORE_SCHEMA)},
         withdrawals=tuple(
             Withdrawal(entry["id"] or entry["record_uid"], entry["reason"])
             for record in records for entry in record["withdrawals"]

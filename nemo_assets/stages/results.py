@@ -19,7 +19,7 @@ from nemo_assets.errors import UserError
 from nemo_assets.hub.features import features_of
 from nemo_assets.hub.targets import Target
 from nemo_assets.records.recipe import package_digest
-from nemo_assets.scoring.rows import SCORE_SCHEMA
+from nemo_assets.scoring.rows import PUBLISHED_SCORE_SCHEMA
 from nemo_assets.settings import Settings
 from nemo_assets.stages.landing import Release, certify, commit_release, target_of
 from nemo_assets.stages.published import is_at_destination, require_tagged
@@ -67,7 +67,13 @@ def publish_results(split: Split, settings: Settings) -> Manifest:
         landed = commit_release(release, settings, target, repo, head)
         revision, tag = certify(settings, target, repo, landed)
         shutil.rmtree(staging.directory)
-        noted = {"repo": repo, "location": target.location(repo), "commit": landed.commit, "tag": tag, "revision": revision}
+        noted = {
+            "repo": repo,
+            "location": target.location(repo),
+            "commit": landed.commit,
+            "tag": tag,
+            "revision": revision,
+        }
         files = dict(zip(record["configs"][SCORES]["paths"], record["configs"][SCORES]["sha256"], strict=True))
         staging.units.clear()
         return staging.commit(
@@ -115,8 +121,9 @@ def _scores_unit(
     number: int, checkpoint: str, split: Split, store: Store, scored: Manifest, withdrawn: list[str], staging: Staging
 ) -> Unit:
     """One shard: the scores of a checkpoint, in base row order."""
-    scores = scan(store.paths(scored, f"scores.{checkpoint}"), SCORE_SCHEMA).filter(~pl.col("id").is_in(withdrawn))
-    table = scores.collect().to_arrow().cast(SCORE_SCHEMA)
+    paths = store.paths(scored, f"scores.{checkpoint}")
+    scores = scan(paths, PUBLISHED_SCORE_SCHEMA).select(PUBLISHED_SCORE_SCHEMA.names)
+    table = scores.filter(~pl.col("id").is_in(withdrawn)).collect().to_arrow().cast(PUBLISHED_SCORE_SCHEMA)
     path = shard_path(staging.directory, SCORES, split.name, number)
     path.parent.mkdir(exist_ok=True)
     part = staging.part(SCORES, path, write_part(path, table))
@@ -136,7 +143,7 @@ def _histogram(scores: pa.Table) -> dict[str, int]:
 def _record(split: Split, units: list[Unit], scored: Manifest, release: Record) -> Record:
     checkpoints: Mapping[str, Mapping[str, Any]] = scored.counters["checkpoints"]
     configs = configs_of(units)
-    configs[SCORES]["features"] = features_of(SCORE_SCHEMA)
+    configs[SCORES]["features"] = features_of(PUBLISHED_SCORE_SCHEMA)
     return {
         "split": split.name,
         "of": rows_digest(release),

@@ -1,55 +1,48 @@
-"""Score every kept row of one split under each checkpoint that the catalog wants scored.
+"""Score the kept rows of one split under each checkpoint that the catalog wants scored.
 
-Belongs here: which rows and checkpoints, resuming, percentiles over the whole split. Does not: how a row is scored
-(`scoring`), in which container.
+What is measured goes to the score store as it comes, whatever the row, release or run it was measured for; a run only
+has measured what is not there. The version of the split is put together from the store at the end.
+
+Belongs here: what is measured, when to stop, statuses and percentiles. Does not: which rows and what they will cost
+(`scoring_plan`), how a row is scored (`scoring`), in which container.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nemo_assets.catalog import Checkpoint, Split
-from nemo_assets.errors import ConservationError, UserError
+from nemo_assets.errors import UserError
 from nemo_assets.records.schema import ROW_SCHEMA
-from nemo_assets.scoring.engine import SCORER_VERSION, CheckpointRef, Engine, Limits
-from nemo_assets.scoring.local import LocalEngine
-from nemo_assets.scoring.modal import ModalEngine, require_modal
+from nemo_assets.scoring.engine import SCORER_VERSION
+from nemo_assets.scoring.imported import ImportedScores
+from nemo_assets.scoring.modal import require_modal
 from nemo_assets.scoring.model import directory_revision, require_extra
 from nemo_assets.scoring.percentile import percentile_within_split
-from nemo_assets.scoring.rows import ENGINE_SCHEMA, INPUT_SCHEMA, PERCENTILE_FIELD, SCORE_SCHEMA
-from nemo_assets.settings import TOKENS_PER_FORWARD, Settings
+from nemo_assets.scoring.rows import SCORE_SCHEMA, Origin
+from nemo_assets.scoring.score_store import KEY, Scorer, ScoreStore
+from nemo_assets.settings import Settings
+from nemo_assets.stages.measuring import Run, measured_scores, with_reasons
 from nemo_assets.stages.published import require_tagged
-from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
+from nemo_assets.stages.scoring_plan import ScoringPlan, plan_rows, rows_of
+from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import scan, write_part
 
-SLICE_ROWS = 20_000  # rows handed to the engine at once: what a kill can lose, and what must fit in memory as text
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Rows [first, first + rows) of the split under one checkpoint: one unit of work."""
-
-    number: int
-    checkpoint: str
-    first: int
-    rows: int
-
 
 def score(split: Split, settings: Settings) -> Manifest:
-    """Write one set of score parts, table `scores.<checkpoint>`, for every checkpoint with `score: true`.
+    """Write the scores of a split, table `scores.<checkpoint>`, for every checkpoint with `score: true`.
 
-    Slices finished by an interrupted run are reused. Percentiles are computed when all rows of a checkpoint are in.
+    Every kept row has one, with an NLL or the reason why there is none; percentiles are among the rows that have one.
+    What an interrupted run measured is in the score store and not measured again.
 
     Raises UserError for missing extras, credentials or models, and where `published` is older than `deduped`.
     """
@@ -64,27 +57,47 @@ def score(split: Split, settings: Settings) -> Manifest:
     current = store.find_current(Stage.SCORED, split.key, basis)
     if current is not None:
         return current
-    total = min(deduped.rows(), settings.scorer_max_records or deduped.rows())
     with store.staging(Stage.SCORED, split.key, basis) as staging:
-        engine = engine_for(settings, staging.directory)
-        slices = plan_slices(tuple(checkpoints), total)
-        for number in staging.missing(range(len(slices))):
-            staging.add(_score_slice(slices[number], checkpoints, store, deduped, engine, settings, staging))
-        finished = {s.number: staging.units[s.number] for s in slices}
-        staging.units.clear()
-        counters = {}
-        for place, name in enumerate(checkpoints):
-            paths = [store.path(p) for s in slices if s.checkpoint == name for p in finished[s.number].parts]
-            unit, counters[name] = _finish_checkpoint(name, len(slices) + place, paths, total, staging)
-            staging.add(unit)
-        details = {"checkpoints": {name: _declared(c) for name, c in checkpoints.items()}, "scorer": settings.scorer}
-        return staging.commit(counters={"rows": total, "checkpoints": counters}, details=details)
+        counters, runs, left = {}, {}, settings.scoring_budget
+        for number, (name, checkpoint) in enumerate(checkpoints.items()):
+            if checkpoint.imported:
+                scores = _imported_scores(name, deduped, settings)
+            else:
+                scores, run = _measured(split, name, checkpoint, deduped, settings, left)
+                runs[name] = _told(run, settings)
+                left = None if left is None else left - run.dollars
+            finished = finished_scores(scores, name, "imported" if checkpoint.imported else "measured")
+            path = staging.target(f"scores.{name}", 0)
+            part = staging.part(f"scores.{name}", path, write_part(path, finished))
+            staging.add(Unit(number, (part,)))
+            counters[name] = _summary(pl.DataFrame(pl.from_arrow(finished)))
+        details = {"checkpoints": {name: _declared(c) for name, c in checkpoints.items()}, "runs": runs}
+        return staging.commit(counters={"rows": deduped.rows(), "checkpoints": counters}, details=details)
+
+
+def plan_scoring(keys: Sequence[str] | None, settings: Settings) -> Iterator[ScoringPlan]:
+    """What scoring splits (None: all whose rows are there) would take, a plan for each checkpoint to be measured."""
+    store = settings.store
+    splits = [settings.catalog.split(key) for key in keys] if keys else list(settings.catalog.splits.values())
+    for split in splits:
+        deduped = store.current(Stage.DEDUPED, split.key) if keys else store.find(Stage.DEDUPED, split.key)
+        for name, checkpoint in scored_checkpoints(settings).items():
+            if deduped is not None and not checkpoint.imported:
+                scores = score_store_of(settings.scores_dir, checkpoint, settings)
+                yield plan_rows(split, name, checkpoint, scores, deduped, settings)
 
 
 def require_scorer(settings: Settings) -> None:
-    """Raise UserError at once where the scorer lacks its packages or credentials."""
+    """Raise UserError at once where the scorer lacks its packages or credentials, or has a budget it cannot keep."""
+    if not any(c.score and not c.imported for c in settings.catalog.checkpoints.values()):
+        return
     if settings.scorer == "local":
         require_extra()
+        if settings.scoring_budget is not None:
+            raise UserError(
+                "NEMO_SCORING_BUDGET counts dollars for GPUs, and NEMO_SCORER=local spends none. Unset it; MAX_RECORDS "
+                "limits the rows."
+            )
     else:
         require_modal()
 
@@ -96,7 +109,9 @@ def scored_checkpoints(settings: Settings) -> dict[str, Checkpoint]:
 
 
 def _pinned(name: str, checkpoint: Checkpoint, settings: Settings) -> str | None:
-    """The commit of a model on the Hub, the digest of a model directory."""
+    """The commit of a model on the Hub, the digest of a model directory or of what was imported."""
+    if checkpoint.imported:
+        return imported_scores_of(name, settings).revision
     path = Path(checkpoint.model).expanduser()
     if path.is_dir():
         return directory_revision(path)
@@ -132,7 +147,8 @@ def score_basis(settings: Settings, deduped: Manifest, checkpoints: Mapping[str,
     inputs = {"texts": texts_digest(deduped, settings.store)}
     declared = {f"checkpoint.{name}": digest(_declared(checkpoint)) for name, checkpoint in checkpoints.items()}
     limits = {"max_length": str(settings.max_length), "max_records": str(settings.scorer_max_records or "all")}
-    return Basis(inputs, declared | limits | {"scorer": SCORER_VERSION})
+    budget = {} if settings.scoring_budget is None else {"budget": str(settings.scoring_budget)}
+    return Basis(inputs, declared | limits | budget | {"scorer": SCORER_VERSION})
 
 
 def texts_digest(deduped: Manifest, store: Store) -> str:
@@ -147,57 +163,56 @@ def _declared(checkpoint: Checkpoint) -> dict[str, str | None]:
     return {"model": path.name if path.is_dir() else checkpoint.model, "revision": checkpoint.revision}
 
 
-def plan_slices(checkpoints: tuple[str, ...], rows: int, slice_rows: int = SLICE_ROWS) -> list[Slice]:
-    """Slices of all checkpoints, numbered; a function of the row count alone."""
-    starts = range(0, rows, slice_rows)
-    pairs = [(name, first) for name in checkpoints for first in starts]
-    return [Slice(n, name, first, min(slice_rows, rows - first)) for n, (name, first) in enumerate(pairs)]
+def score_store_of(root: Path, checkpoint: Checkpoint, settings: Settings) -> ScoreStore:
+    """Where the scores of a pinned checkpoint are kept, below `root`."""
+    declared = _declared(checkpoint)
+    return ScoreStore(root, Scorer(str(declared["model"]), str(declared["revision"]), settings.max_length))
 
 
-def engine_for(settings: Settings, directory: Path) -> Engine:
-    """Who scores, by NEMO_SCORER; `directory` keeps what a restart needs to find its calls again."""
-    if settings.scorer == "local":
-        return LocalEngine()
-    return ModalEngine(calls_file=directory / "calls.json", hub_token=settings.token)
+def imported_scores_of(name: str, settings: Settings) -> ImportedScores:
+    return ImportedScores(settings.scores_dir / "imported" / name)
 
 
-def _score_slice(
-    piece: Slice,
-    checkpoints: Mapping[str, Checkpoint],
-    store: Store,
-    deduped: Manifest,
-    engine: Engine,
-    settings: Settings,
-    staging: Staging,
-) -> Unit:
-    rows = scan(store.paths(deduped), ROW_SCHEMA).select(INPUT_SCHEMA.names).slice(piece.first, piece.rows).collect()
-    checkpoint = checkpoints[piece.checkpoint]
-    reference = CheckpointRef(piece.checkpoint, checkpoint.model, checkpoint.revision)
-    limits = Limits(settings.max_length, settings.batch_size, max(TOKENS_PER_FORWARD, settings.max_length))
-    measured = engine.score(rows.to_arrow().cast(INPUT_SCHEMA), reference, limits)
-    path = staging.target(f"measured.{piece.checkpoint}", piece.number)
-    count = write_part(path, measured)
-    return Unit(piece.number, (staging.part(f"measured.{piece.checkpoint}", path, count),))
+def _measured(
+    split: Split, name: str, checkpoint: Checkpoint, deduped: Manifest, settings: Settings, budget: float | None
+) -> tuple[pl.DataFrame, Run]:
+    """The scores of the kept rows, in base order, and what it took."""
+
+    def plan(scores: ScoreStore) -> ScoringPlan:
+        return plan_rows(split, name, checkpoint, scores, deduped, settings)
+
+    paths, scores = settings.store.paths(deduped), score_store_of(settings.scores_dir, checkpoint, settings)
+    return measured_scores(plan, paths, name, checkpoint, scores, settings, budget)
 
 
-def _finish_checkpoint(
-    name: str, number: int, paths: list[Path], total: int, staging: Staging
-) -> tuple[Unit, dict[str, Any]]:
-    """All scores of a checkpoint with their percentile within the split, and a summary."""
-    measured = pa.concat_tables(
-        [ENGINE_SCHEMA.empty_table(), *(pq.read_table(path, schema=ENGINE_SCHEMA) for path in paths)]
+def _imported_scores(name: str, deduped: Manifest, settings: Settings) -> pl.DataFrame:
+    """One row per kept row, in base order, with what was imported for its text."""
+    imported = imported_scores_of(name, settings).all().with_columns(status=pl.lit("ok"), ppl=pl.col("nll_mean").exp())
+    rows = rows_of(deduped, settings).select("id", *KEY)
+    found = rows.join(imported, on="text_sha1", how="left", maintain_order="left")
+    return with_reasons(found, pl.lit("no score of this text was imported"))
+
+
+# The version
+
+
+def finished_scores(scores: pl.DataFrame, checkpoint: str, origin: Origin = "measured") -> pa.Table:
+    """`SCORE_SCHEMA`: the scores of all rows of a split with checkpoint, percentile and coverage.
+
+    A text that occurs twice under the same mask counts once in the percentiles.
+    """
+    distinct = scores.select(*KEY, "nll_mean").unique(list(KEY), keep="first", maintain_order=True)
+    percentiles = pl.Series("percentile_within_split", percentile_within_split(distinct["nll_mean"]), pl.Float64)
+    ranked = scores.join(distinct.select(*KEY, percentiles), on=KEY, how="left", maintain_order="left")
+    share = scores["nll_mean"].count() / max(scores.height, 1)
+    given = ranked.with_columns(
+        pl.lit(checkpoint).alias("checkpoint"),
+        pl.when(pl.col("status") != "not_scored").then(pl.lit(origin)).alias("origin"),
+        pl.lit(share, pl.Float64).alias("coverage_within_split"),
     )
-    if measured.num_rows != total:
-        raise ConservationError(
-            f"{staging.partition}: {total} rows were to be scored by {name}, {measured.num_rows} came back."
-        )
-    percentiles = percentile_within_split(measured["nll_mean"].to_pylist())
-    scores = measured.append_column(PERCENTILE_FIELD, pa.array(percentiles, pa.float64())).cast(SCORE_SCHEMA)
-    path = staging.target(f"scores.{name}", 0)
-    write_part(path, scores)
-    return Unit(number, (staging.part(f"scores.{name}", path, scores.num_rows),)), _summary(
-        pl.DataFrame(pl.from_arrow(scores))
-    )
+    missing = [name for name in SCORE_SCHEMA.names if name not in given.columns]
+    complete = given.with_columns(pl.lit(None).alias(name) for name in missing).select(SCORE_SCHEMA.names)
+    return complete.to_arrow().cast(SCORE_SCHEMA)
 
 
 def _summary(scores: pl.DataFrame) -> dict[str, Any]:
@@ -208,9 +223,18 @@ def _summary(scores: pl.DataFrame) -> dict[str, Any]:
     return {
         "rows": scores.height,
         "status": dict(scores.group_by("status").len().sort("status").iter_rows()),
+        "coverage": round(ok.height / max(scores.height, 1), 6),
         "truncated": int(scores["truncated"].sum()),
         "completion_tokens": int(scores["completion_token_count"].sum()),
         **{key: None if value is None else round(float(value), 6) for key, value in means.items()},
-        "model": scores["model"][0] if scores.height else None,
-        "revision": scores["revision"][0] if scores.height else None,
+        **{name: ok[name][0] if ok.height else None for name in ("model", "revision", "precision")},
     }
+
+
+def _told(run: Run, settings: Settings) -> dict[str, Any]:
+    """What a run took, from which the next plan reckons."""
+    return {
+        "engine": settings.scorer, "scorer": run.plan.scorer, "tokens": run.exact_tokens,
+        "approximate_tokens": run.finished, "seconds": round(run.seconds, 3),
+        "dollars": round(run.dollars, 4), "rows": run.plan.to_score.height,
+    }  # fmt: skip

@@ -151,13 +151,14 @@ def _write_parquet(repo: Path, settings: Settings) -> dict[str, list[str | None]
 
 def _write_scores(store: Store) -> None:
     deduped = store.current(Stage.DEDUPED, LOW)
-    rows = pl.read_parquet(store.paths(deduped)).select("id", "text_sha1")
+    rows = pl.read_parquet(store.paths(deduped)).select("id", "text_sha1", "mask_sha1")
     scores = [
         {
             "id": row["id"], "nll_mean": 1.25 + n, "nll_sum": 12.5, "ppl": 3.5, "completion_token_count": 10,
             "prompt_token_count": 20, "truncated": False, "straddlers": 0, "status": "ok", "reason": None,
-            "text_sha1": row["text_sha1"], "model": "tiny", "revision": "0" * 40, "checkpoint": "student",
-            "percentile_within_split": 25.0 + 50 * n,
+            "text_sha1": row["text_sha1"], "mask_sha1": row["mask_sha1"], "model": "tiny", "revision": "0" * 40,
+            "checkpoint": "student", "origin": "measured", "percentile_within_split": 25.0 + 50 * n,
+            "coverage_within_split": 1.0,
         }
         for n, row in enumerate(rows.iter_rows(named=True))
     ]  # fmt: skip

@@ -24,17 +24,24 @@ os.environ["MODAL_CONFIG_PATH"] = os.devnull  # before the client is imported: n
 
 @pytest.fixture(scope="session")
 def offline_modal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OfflineModal]:
-    """The control plane after `modal deploy -m modal_jobs.nll_scoring`."""
+    """The control plane after `modal deploy -m modal_jobs.nll_scoring`, with an app beside it that needs no model."""
     pytest.importorskip("modal", reason="Modal tests need its client: pip install -e '.[modal]'")
     pytest.importorskip("torch", reason="Modal tests run the scorer, which needs PyTorch: pip install -e '.[score]'")
     from nemo_assets_tests.modal.control_plane import OfflineModal
 
     with OfflineModal(
         tmp_path_factory.mktemp("offline-modal"),
-        container_environment={"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        # `modal run FILE` makes the file a module of its own; the Hub is at an address where nobody answers
+        container_environment={
+            "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'modal_jobs'}",
+            "OMP_NUM_THREADS": "1",
+            "HF_ENDPOINT": "http://127.0.0.1:9",
+        },
         mount_variables={"/vol": "NEMO_SCORES_MOUNT"},
     ) as offline:
         from modal_jobs.nll_scoring import app
+        from nemo_assets_tests.modal import light_app
 
         app.deploy()
+        light_app.app.deploy()
         yield offline

@@ -1,4 +1,4 @@
-"""Score the rows of a Parquet file on Modal, as a process that a test can kill: rows, model, calls file, max_length."""
+"""Score the rows of a Parquet file on the light app, as a process that a test can kill: rows, model, calls file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from nemo_assets.scoring import CheckpointRef, Limits, ModalEngine
+from nemo_assets_tests.modal.light_app import APP
+from nemo_assets_tests.modal.test_modal_engine import in_fours
 
 if __name__ == "__main__":
-    rows, model, calls_file, max_length = sys.argv[1:]
-    engine = ModalEngine(calls_file=Path(calls_file), shard_rows=4, max_containers=1, poll_seconds=0.1)
-    engine.score(pq.read_table(rows), CheckpointRef("before", model), Limits(max_length=int(max_length)))
+    rows, model, calls_file = sys.argv[1:]
+    engine = ModalEngine(calls_file=Path(calls_file), app_name=APP, poll_seconds=0.1)
+    for _ in engine.score(in_fours(pq.read_table(rows)), CheckpointRef("before", model), Limits()):
+        pass

@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="scoring tests need PyTorch: pip install -e '.[score]'")
 
+from nemo_assets.scoring import attention  # noqa: E402
 from nemo_assets.scoring.attention import (  # noqa: E402
     UnsupportedAttentionError,
     _attend_on_cuda,
@@ -27,9 +28,11 @@ def written_out(query, key, value, sliding_window, sinks):
     return logits.softmax(-1)[:, :, : query.shape[1]] @ value
 
 
-@pytest.mark.parametrize("sliding_window", [None, 5])
+@pytest.mark.parametrize("block", [1, 2, 5, 512])
+@pytest.mark.parametrize("sliding_window", [None, 1, 5])
 @pytest.mark.parametrize("with_sinks", [False, True])
-def test_every_row_attends_to_itself_alone(sliding_window, with_sinks):
+def test_every_row_attends_to_itself_alone(sliding_window, with_sinks, block, monkeypatch):
+    monkeypatch.setattr(attention, "WINDOW_BLOCK", block)
     torch.manual_seed(0)
     lengths = [7, 1, 12]
     query = torch.randn(1, HEADS, sum(lengths), SIZE)

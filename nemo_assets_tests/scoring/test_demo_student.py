@@ -25,7 +25,8 @@ def student(texts, tmp_path_factory):
 
 
 def nll_per_token(directory, rows):
-    scores = LocalEngine("cpu").score(table_of(rows), CheckpointRef("demo", str(directory)), Limits())
+    (shard,) = LocalEngine("cpu").score([table_of(rows)], CheckpointRef("demo", str(directory)), Limits())
+    scores = shard.scores
     assert set(scores.column("straddlers").to_pylist()) == {0}
     return sum(scores.column("nll_sum").to_pylist()) / sum(scores.column("completion_token_count").to_pylist())
 

@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from nemo_assets.errors import UserError
-from nemo_assets.scoring import ENGINE_SCHEMA, SCORE_SCHEMA, CheckpointRef, Limits, LocalEngine, ScoringError
+from nemo_assets.scoring import MEASURED_SCHEMA, SCORE_SCHEMA, CheckpointRef, Limits, LocalEngine, Score
+from nemo_assets.scoring.rows import PUBLISHED_SCORE_SCHEMA
 from nemo_assets_tests.scoring.texts import made_up_rows, message, score_input, table_of
 
 
-def test_scores_come_back_in_order_with_the_engine_schema(tiny_model_directory, tmp_path):
+def test_each_shard_comes_back_in_order_and_not_before_it_is_wanted(tiny_model_directory, tmp_path):
     rows = [*made_up_rows(10), score_input("silent", message("user", "hello"))]
     checkpoint = CheckpointRef("before", str(tiny_model_directory("llama")))
     limits = Limits(max_length=512, batch_size=4, token_budget=256)
-    scores = LocalEngine("cpu", shard_rows=4).score(table_of(rows), checkpoint, limits)
+    drawn = []
 
-    assert scores.schema.equals(ENGINE_SCHEMA, check_metadata=True)
+    def shards():
+        for begin in range(0, 11, 4):
+            drawn.append(begin)
+            yield table_of(rows[begin : begin + 4])
+
+    scored = LocalEngine("cpu").score(shards(), checkpoint, limits)
+    first = next(scored)
+    assert drawn == [0]
+    shards_scored = [first, *scored]
+    scores = pa.concat_tables([shard.scores for shard in shards_scored])
+    assert scores.schema.equals(MEASURED_SCHEMA, check_metadata=True)
     assert scores.column("id").to_pylist() == [row.id for row in rows]
-    assert set(scores.column("checkpoint").to_pylist()) == {"before"}
     assert set(scores.column("model").to_pylist()) == {"tiny-llama"}
     assert scores.column("nll_mean").null_count == 1
-    whole = LocalEngine("cpu").score(table_of(rows), checkpoint, limits)
+    tokens = pc.sum(pc.add(scores["prompt_token_count"], scores["completion_token_count"])).as_py()
+    assert sum(shard.tokens for shard in shards_scored) == tokens
+    assert all(shard.seconds > 0 for shard in shards_scored)
+    (whole,) = LocalEngine("cpu").score([table_of(rows)], checkpoint, limits)
     assert scores.column("nll_mean").to_pylist()[:-1] == pytest.approx(
-        whole.column("nll_mean").to_pylist()[:-1], abs=1e-4
+        whole.scores.column("nll_mean").to_pylist()[:-1], abs=1e-4
     )
     pq.write_table(scores, tmp_path / "scores.parquet")
     assert pq.read_table(tmp_path / "scores.parquet").equals(scores)
 
 
-def test_nothing_to_score_is_an_empty_table(tiny_model_directory):
+def test_no_shard_loads_a_model_and_scores_nothing(tiny_model_directory):
     checkpoint = CheckpointRef("before", str(tiny_model_directory("llama")))
-    scores = LocalEngine("cpu").score(table_of([]), checkpoint, Limits())
-    assert scores.schema.equals(ENGINE_SCHEMA)
-    assert scores.num_rows == 0
-
-
-def test_an_id_that_occurs_twice_is_refused(tiny_model_directory):
-    rows = table_of(made_up_rows(2))
-    checkpoint = CheckpointRef("before", str(tiny_model_directory("llama")))
-    with pytest.raises(ScoringError, match="row-0 occurs 2 times"):
-        LocalEngine("cpu").score(pa.concat_tables([rows, rows]), checkpoint, Limits())
+    assert list(LocalEngine("cpu").score([], checkpoint, Limits())) == []
+    assert list(LocalEngine("cpu").recover()) == []
 
 
 def test_every_column_says_what_it_holds():
@@ -52,7 +59,8 @@ def test_every_column_says_what_it_holds():
         assert field.metadata[b"description"], field.name
         assert b"unit" in field.metadata
     assert SCORE_SCHEMA.field("nll_mean").metadata[b"unit"] == b"nats per token"
-    assert SCORE_SCHEMA.names[-2:] == ["checkpoint", "percentile_within_split"]
+    assert [field.name for field in dataclasses.fields(Score)] == MEASURED_SCHEMA.names
+    assert not {"token_begins", "token_nlls"} & set(PUBLISHED_SCORE_SCHEMA.names)
 
 
 @pytest.mark.parametrize("limits", [{"max_length": 0}, {"batch_size": -1}, {"token_budget": 0}])

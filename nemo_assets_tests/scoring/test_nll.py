@@ -6,6 +6,7 @@ import dataclasses
 import math
 import random
 
+import numpy as np
 import pytest
 
 from nemo_assets_tests.scoring.texts import conversation, made_up_rows, message, score_input, sentence
@@ -40,13 +41,23 @@ def oracle(row, loaded):
     return loss.item(), sum(label != -100 for label in labels)
 
 
-@pytest.mark.parametrize(("family", "packs"), [("llama", True), ("gpt_oss", True), ("bloom", False)])
-def test_scores_are_those_of_a_plain_forward_pass_per_row(tiny_model, family, packs):
+WAYS = {
+    "llama": "packed", "smollm2": "packed", "smollm3": "packed", "qwen2": "packed", "qwen3": "packed",
+    "mistral": "packed", "gpt_oss": "packed",
+    "opt": "packed",  # learned positions; its head hears the inner of two bodies
+    "cohere": "packed",  # scales its logits after the projection
+    "gemma2": "single",  # caps its logits, and its attention too
+    "bloom": "single",  # attention of its own, which is not told where rows begin
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", WAYS)
+def test_scores_are_those_of_a_plain_forward_pass_per_row(tiny_model, family):
     loaded = tiny_model(family)
     rows = made_up_rows(24)
     scores = score_rows(rows, loaded, **LIMITS)
 
-    assert loaded.packs_rows == packs
+    assert (loaded.way, loaded.precision) == (WAYS[family], "float32")
     assert [score.id for score in scores] == [row.id for row in rows]
     for row, score in zip(rows, scores, strict=True):
         nll_mean, count = oracle(row, loaded)
@@ -57,6 +68,88 @@ def test_scores_are_those_of_a_plain_forward_pass_per_row(tiny_model, family, pa
         assert score.text_sha1 == sha1_text_id(row.text)
         assert not score.truncated
         assert score.reason is None
+
+
+def plain_tokens(row, loaded):
+    """(where it begins in the text, NLL, rank) of each scored token, from all logits of a plain forward pass."""
+    encoded = loaded.tokenizer(row.text, add_special_tokens=False, return_offsets_mapping=True)
+    spans = loss_spans_of_text(row.text, row.loss_mode, row.loss_terminators)
+    ids = torch.tensor(encoded["input_ids"])
+    with torch.inference_mode():
+        logits = oracle_logits(loaded, ids).double()
+    tokens = []
+    for at, (begin, end) in enumerate(encoded["offset_mapping"]):
+        if at and end > begin and any(a <= begin < b for a, b in spans):
+            before, target = logits[at - 1], ids[at]
+            nll = -torch.log_softmax(before, -1)[target].item()
+            tokens.append((begin, nll, 1 + int((before > before[target]).sum())))
+    return tokens
+
+
+def oracle_logits(loaded, ids):
+    ours = loaded.model.config._attn_implementation
+    loaded.model.set_attn_implementation("eager")
+    try:
+        return loaded.model(input_ids=ids[None], use_cache=False).logits[0]
+    finally:
+        loaded.model.set_attn_implementation(ours)
+
+
+def a_call_and_an_answer():
+    """A row with reasoning, a preamble, a tool call with emoji, a result and an answer."""
+    return (
+        message("user", "add three dogs")
+        + message("assistant", "so we add", "analysis")
+        + message("assistant", "one moment", "commentary")
+        + '<|start|>assistant to=functions.add<|channel|>commentary json<|message|>{"n": "👩‍🚀"}<|call|>'
+        + message("functions.add to=assistant", "4", "commentary")
+        + message("assistant", "naïve proof ends 👩‍🚀", "final", "<|return|>")
+    )
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_oss", "bloom", "gemma2"])
+def test_every_column_against_all_logits_of_a_plain_forward_pass(tiny_model, family):
+    loaded = tiny_model(family)
+    text = a_call_and_an_answer()
+    row = dataclasses.replace(score_input("a", text), keep_tokens=True)
+    other = made_up_rows(1)[0]
+    score, plain = score_rows([row, other], loaded, **LIMITS)
+    tokens = plain_tokens(row, loaded)
+    nlls = np.array([nll for _, nll, _ in tokens])
+    assert score.token_begins == tuple(begin for begin, _, _ in tokens)
+    assert score.token_nlls == pytest.approx(nlls, abs=1e-3)
+    bodies = {name: text.index(body) for name, body in [("call", '{"n"'), ("result", "4<|end|>"), ("final", "naïve")]}
+    kinds = [
+        "analysis" if begin < text.index("one moment") else
+        "tool_call" if bodies["call"] <= begin < bodies["result"] else "final" for begin, _, _ in tokens
+    ]  # fmt: skip
+    for kind in ("analysis", "tool_call", "final"):
+        of_kind = nlls[[each == kind for each in kinds]]
+        assert len(of_kind) > 0
+        assert getattr(score, f"{kind}_token_count") == len(of_kind)
+        assert getattr(score, f"{kind}_nll_sum") == pytest.approx(of_kind.sum(), abs=1e-3)
+    said = ["so we add", "one moment", '{"n": "👩‍🚀"}', "naïve proof ends 👩‍🚀"]
+    assert score.nll_per_byte == pytest.approx(nlls.sum() / sum(len(body.encode()) for body in said), abs=1e-4)
+    assert score.nll_mean == pytest.approx(nlls.mean(), abs=1e-4)
+    for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)):
+        assert getattr(score, f"token_nll_{name}") == pytest.approx(np.quantile(nlls, share), abs=1e-3)
+    assert score.share_above_2_nats == np.mean(nlls > 2)
+    assert score.share_above_5_nats == np.mean(nlls > 5)
+    assert score.rank_mean_clipped == pytest.approx(np.mean([min(rank, 100) for _, _, rank in tokens]), abs=0.05)
+    assert (score.mask_sha1, score.tokenizer_sha256, score.max_length) == (row.mask_sha1, loaded.tokenizer_sha256, 1024)
+    assert (plain.token_begins, plain.token_nlls) == (None, None)
+
+
+def test_the_first_512_tokens_are_a_mean_of_their_own(tiny_model):
+    loaded = tiny_model("llama")
+    words = random.Random(4)
+    row = dataclasses.replace(
+        score_input("a", conversation("why ?", sentence(words, 500), sentence(words, 100))), keep_tokens=True
+    )
+    (score,) = score_rows([row], loaded, **LIMITS)
+    assert score.completion_token_count > 512
+    assert score.nll_mean_first_512 == pytest.approx(np.mean(score.token_nlls[:512]))
+    assert score.nll_mean_first_512 != pytest.approx(score.nll_mean, abs=1e-4)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt_oss"])
@@ -81,7 +174,7 @@ def test_a_changed_prompt_changes_its_own_row_and_no_other(tiny_model, family):
     after = score_rows([*rows[:3], changed, *rows[4:]], loaded, **LIMITS)
     moved = [abs(a.nll_mean - b.nll_mean) for a, b in zip(before, after, strict=True)]
     assert moved[3] > 1e-3
-    assert max(moved[:3] + moved[4:]) < 1e-4
+    assert max(moved[:3] + moved[4:]) < 1e-6
 
 
 def test_the_mask_decides_what_is_scored(tiny_model):

@@ -31,6 +31,25 @@ def test_limits_must_be_positive():
         pack(["a"], [1], token_budget=0, max_rows=1)
 
 
+def first_fit_decreasing(ids, lengths, budget, max_rows):
+    """By the book: every pack is looked at, from the first on."""
+    packs = []
+    for row in sorted(range(len(ids)), key=lambda row: (-lengths[row], ids[row])):
+        for rows in packs:
+            if len(rows) < max_rows and sum(lengths[each] for each in rows) + lengths[row] <= budget:
+                rows.append(row)
+                break
+        else:
+            packs.append([row])
+    return packs
+
+
+@given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 50), st.integers(1, 6))
+def test_it_is_first_fit_decreasing(lengths, budget, max_rows):
+    ids = [f"{row % 7}{row}" for row in range(len(lengths))]
+    assert pack(ids, lengths, budget, max_rows) == first_fit_decreasing(ids, lengths, budget, max_rows)
+
+
 @given(st.lists(st.integers(1, 40), max_size=40), st.integers(1, 50), st.integers(1, 6), st.randoms())
 def test_every_row_once_within_the_limits_whatever_the_order(lengths, budget, max_rows, shuffler):
     ids = [f"{row:03d}" for row in range(len(lengths))]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from nemo_assets.harmony.spans import LossMode, loss_spans_of_text, mask_sha1
-from nemo_assets.scoring.rows import INPUT_SCHEMA, ScoreInput
+from nemo_assets.scoring.rows import SHARD_SCHEMA, ScoreInput
 
 PROSE = "sum the angle of every prime equals two so we add three dogs 12 + 7 = 19 thus proof ends here naïve 👩‍🚀"
 WORDS = PROSE.split()
@@ -56,4 +56,4 @@ def made_up_rows(count: int, seed: int = 0) -> list[ScoreInput]:
 
 def table_of(rows: Sequence[ScoreInput]) -> pa.Table:
     """The rows as an engine gets them."""
-    return pa.Table.from_pylist([vars(row) for row in rows], schema=INPUT_SCHEMA)
+    return pa.Table.from_pylist([vars(row) for row in rows], schema=SHARD_SCHEMA)

@@ -89,7 +89,7 @@ class ContainerRpcs(Part):
         deadline = time.monotonic() + IDLE_SECONDS
         container.idle = True
         while container.alive and time.monotonic() < deadline:
-            while queue and not queue[0].unfinished:
+            while queue and not queue[0].unfinished and queue[0].call_id not in self.cluster.again:
                 queue.popleft()
             if queue:
                 return await self._hand_out(queue.popleft())
@@ -100,9 +100,15 @@ class ContainerRpcs(Part):
     async def _hand_out(self, call: Call) -> pb.FunctionGetInputsResponse:
         container = self.container
         container.idle = False
+        self.cluster.events.append(("delivered", call.call_id))
+        self.cluster.again.discard(call.call_id)
         call.container_id = container.container_id
         if self.cluster.losses:
             await self.cluster.lose(container, self.cluster.losses.popleft())
+        elif self.cluster.duplicates:
+            self.cluster.duplicates -= 1
+            self.cluster.again.add(call.call_id)
+            self.cluster.queues[container.function.function_id].appendleft(call)
         await self.cluster.schedule(container.function)
         item = pb.FunctionGetInputsItem(
             input_id=call.input_id,

@@ -19,11 +19,15 @@ from nemo_assets_tests.modal.control_plane.records import (
     INTERNAL_FAILURE,
     SUCCESS,
     TERMINATED,
+    TIMEOUT,
     Call,
     Container,
     DeployedFunction,
     Loss,
 )
+
+MOST_CONTAINERS = 1
+"""Of one function, whatever it allows: every container loads PyTorch, and one core runs the tests."""
 
 PREEMPTION_SECONDS = 10.0
 """How long a container that lost its machine may take to end by itself."""
@@ -46,6 +50,9 @@ class Cluster:
         self.queues: dict[str, deque[Call]] = defaultdict(deque)
         self.containers: dict[str, Container] = {}
         self.losses: deque[Loss] = deque()
+        self.duplicates = 0
+        self.again: set[str] = set()
+        self.stopped_apps: set[str] = set()
         self.events: list[tuple[str, str]] = []
         self.http_address = ""
         self.listen: Callable[[str | None], Awaitable[int]]
@@ -85,7 +92,11 @@ class Cluster:
             container for container in self.containers.values() if container.function is function and container.alive
         ]
         waits = any(call.unfinished for call in self.queues[function.function_id])
-        if waits and len(alive) < function.max_containers and not any(container.idle for container in alive):
+        if (
+            waits
+            and len(alive) < min(function.max_containers, MOST_CONTAINERS)
+            and not any(container.idle for container in alive)
+        ):
             await self._start_container(function)
 
     async def finish(self, call: Call, result: pb.GenericResult, data_format: int = 0) -> None:
@@ -97,6 +108,7 @@ class Cluster:
             self.events.append(("retry", call.call_id))
             await self.enqueue(call)
             return
+        self.events.append(("finished", call.call_id))
         call.output = pb.FunctionGetOutputsItem(
             result=result, idx=0, input_id=call.input_id, data_format=data_format, retry_count=call.attempt
         )
@@ -107,6 +119,14 @@ class Cluster:
         container.lost = loss
         self.events.append((loss.value, container.container_id))
         os.killpg(container.process.pid, signal.SIGINT if loss is Loss.PREEMPTED else signal.SIGKILL)
+
+    def stop_app(self, app_id: str) -> None:
+        """End an app that lives as long as its client: its containers with it."""
+        self.stopped_apps.add(app_id)
+        for container in self.containers.values():
+            if container.function.app_id == app_id:
+                self.stop(container)
+        self.announce()
 
     def stop(self, container: Container) -> None:
         """End the container's process, if it still runs."""
@@ -188,6 +208,8 @@ class Cluster:
         for call in self.held_by(container):
             if container.lost is Loss.PREEMPTED:
                 await self.enqueue(call)
+            elif container.lost is Loss.TIMED_OUT:
+                await self.finish(call, pb.GenericResult(status=TIMEOUT, exception="Function timed out"))
             else:
                 ended = f"container ended with status {container.process.returncode}"
                 await self.finish(call, pb.GenericResult(status=INTERNAL_FAILURE, exception=ended))

@@ -44,8 +44,17 @@ class DeploymentRpcs(Part):
         return None
 
     @rpc
-    async def AppClientDisconnect(self, _: Any) -> None:
-        return None
+    async def AppClientDisconnect(self, request: Any) -> None:
+        self.cluster.stop_app(request.app_id)
+
+    async def AppGetLogs(self, stream: Any) -> None:
+        """No logs, only that they are complete once the app has stopped."""
+        request = await stream.recv_message()
+        deadline = time.monotonic() + request.timeout
+        while request.app_id not in self.cluster.stopped_apps and time.monotonic() < deadline:
+            await self.cluster.wait_for_change(deadline - time.monotonic())
+        if request.app_id in self.cluster.stopped_apps:
+            await stream.send_message(pb.TaskLogsBatch(app_done=True))
 
     @rpc
     async def AppPublish(self, request: Any) -> pb.AppPublishResponse:
@@ -60,7 +69,8 @@ class DeploymentRpcs(Part):
         for class_id in request.class_ids.values():
             layout.objects.append(pb.Object(object_id=class_id, class_handle_metadata=pb.ClassHandleMetadata()))
         self.cluster.layouts[request.app_id] = layout
-        self.cluster.apps[request.name] = request.app_id
+        if request.app_state == pb.APP_STATE_DEPLOYED:
+            self.cluster.apps[request.name] = request.app_id
         return pb.AppPublishResponse(deployed_at=time.time())
 
     @rpc

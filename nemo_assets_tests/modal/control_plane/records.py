@@ -12,6 +12,7 @@ from modal_proto import api_pb2 as pb
 SUCCESS = pb.GenericResult.GENERIC_STATUS_SUCCESS
 TERMINATED = pb.GenericResult.GENERIC_STATUS_TERMINATED
 INTERNAL_FAILURE = pb.GenericResult.GENERIC_STATUS_INTERNAL_FAILURE
+TIMEOUT = pb.GenericResult.GENERIC_STATUS_TIMEOUT
 
 
 class Loss(enum.Enum):
@@ -21,6 +22,8 @@ class Loss(enum.Enum):
     """SIGINT and another container, as Modal does; costs no retry."""
     CRASHED = "crashed"
     """SIGKILL; costs a retry."""
+    TIMED_OUT = "timed out"
+    """The attempt took longer than the function's time-out; costs a retry."""
 
 
 @dataclass

@@ -79,12 +79,23 @@ class OfflineModal:
         return list(self._cluster.calls)
 
     def events(self, kind: str) -> list[str]:
-        """Ids of what `kind` (`called`, `started`, `preempted`, `crashed`, `retry`, `cancelled`) happened to."""
+        """Ids of what `kind` happened to: `started`, `ended` and the values of `Loss` happen to containers, `called`,
+        `delivered`, `retry`, `finished`, `cancelled` to calls.
+        """
         return [subject for event, subject in self._cluster.events if event == kind]
+
+    @property
+    def history(self) -> list[tuple[str, str]]:
+        """All events, oldest first: what happened, and the id of what it happened to."""
+        return list(self._cluster.events)
 
     def lose_next(self, *losses: Loss) -> None:
         """Lose the containers that take the next inputs, one after the other, with the input in their hands."""
         self._cluster.losses.extend(losses)
+
+    def deliver_twice_next(self) -> None:
+        """Hand the next input out twice, the second time whether or not the first has been answered."""
+        self._cluster.duplicates += 1
 
     def gpu_of(self, call_id: str) -> str:
         """The GPU type the call asked for."""

@@ -91,7 +91,7 @@ class VolumeRpcs(Part):
                 size=path.stat().st_size,
                 type=pb.FileEntry.FileType.DIRECTORY if path.is_dir() else pb.FileEntry.FileType.FILE,
             )
-            for path in sorted(directory.iterdir())
+            for path in sorted(directory.rglob("*") if request.recursive else directory.iterdir())
         ]
         return pb.VolumeListFiles2Response(entries=entries)
 
