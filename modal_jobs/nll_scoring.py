@@ -50,9 +50,8 @@ PACKAGES = (
     "kernels>=0.18.2,<0.19",  # without it transformers silently unpacks MXFP4 weights to four times their size
     "numpy>=2.0",
     "pyarrow>=26,<27",
-    "jsonschema-rs>=0.60",  # this one and the next are imported by nemo_assets.harmony, polars by nemo_assets.scoring
+    "jsonschema-rs>=0.60",  # this one and the next are imported by nemo_assets.harmony
     "msgspec>=0.20",
-    "polars>=2.1,<3",
 )
 
 image = (

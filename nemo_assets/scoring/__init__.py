@@ -8,7 +8,6 @@ from nemo_assets.scoring.demo_student import train_demo_student
 from nemo_assets.scoring.engine import CheckpointRef, Engine, Limits, ScoredShard, ScoringError
 from nemo_assets.scoring.local import LocalEngine
 from nemo_assets.scoring.modal import ModalEngine
-from nemo_assets.scoring.percentile import percentile_within_split
 from nemo_assets.scoring.rows import INPUT_SCHEMA, MEASURED_SCHEMA, SCORE_SCHEMA, SHARD_SCHEMA, Score, ScoreInput
 
 __all__ = [
@@ -25,6 +24,5 @@ __all__ = [
     "ScoreInput",
     "ScoredShard",
     "ScoringError",
-    "percentile_within_split",
     "train_demo_student",
 ]

@@ -27,6 +27,7 @@ from nemo_assets.scoring import (
     ScoredShard,
     ScoringError,
 )
+from nemo_assets.scoring.engine import SCORER_VERSION
 from nemo_assets.scoring.rows import inputs_of_table
 from nemo_assets.scoring.shards import VOLUME_NAME, Shard, shard_of
 from nemo_assets_tests.modal.conftest import REPOSITORY
@@ -282,7 +283,7 @@ def bad_file(kind: str, rows: pa.Table, directory) -> bytes:
     scores = [made_up_score(row) for row in inputs_of_table(rows)]
     other = [made_up_score(row) for row in inputs_of_table(rows_of_seed(99, 4))]
     made = {"no rows": [], "other rows": other, "another order": scores[::-1], "fewer rows": scores[:-1]}
-    write_scores(made.get(kind, scores), directory / "bad.parquet", "1" if kind == "an old scorer" else "2")
+    write_scores(made.get(kind, scores), directory / "bad.parquet", "0" if kind == "an old scorer" else SCORER_VERSION)
     content = (directory / "bad.parquet").read_bytes()
     return {"half": content[: len(content) // 2], "nothing": b""}.get(kind, content)
 
@@ -299,7 +300,7 @@ def test_a_file_that_is_not_the_answer_is_named_and_never_taken(offline_modal, t
 def test_an_app_of_another_version_has_to_be_deployed_again(offline_modal, tmp_path):
     rows = rows_of_seed(9, 4)
     put_on_volume(shard_under("fast", rows), bad_file("an old scorer", rows, tmp_path))
-    with pytest.raises(UserError, match=r"scorer version 1, this is 2; deploy the app again with `modal deploy -m"):
+    with pytest.raises(UserError, match=r"scorer version 0, this is \d+; deploy the app again with `modal deploy -m"):
         list(score_light(tmp_path, "fast", [rows]))
 
 
