@@ -23,7 +23,7 @@ import msgspec
 import polars as pl
 import typer
 
-from nemo_assets import progress, release_commands
+from nemo_assets import diff_command, lineage_commands, progress, release_commands, scoring_commands
 from nemo_assets.catalog import Split
 from nemo_assets.disk import explained
 from nemo_assets.errors import ConservationError, UserError
@@ -32,7 +32,8 @@ from nemo_assets.storage import Stage
 from nemo_assets.terminal import Bars, err, grouped_table, out, table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-release_commands.register(app)
+for commands in (lineage_commands, diff_command, release_commands, scoring_commands):
+    commands.register(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="Slug or repo id of a dataset; may be repeated.")]
@@ -341,14 +342,15 @@ def score(
 
 @app.command()
 def dev(port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000) -> None:
-    """The Dagster webserver and daemon on 127.0.0.1, with DAGSTER_HOME in the data directory."""
+    """The Dagster UI with the lineage pages, and the daemon, on 127.0.0.1; DAGSTER_HOME is in the data directory."""
     from nemo_assets.orchestration.instance import prepare_home
+    from nemo_assets.orchestration.ui import serve
 
     settings = _settings()
     workspace = Path(__file__).parent.parent / "workspace.yaml"
     environment = {**os.environ, "DAGSTER_HOME": str(prepare_home(settings)), "NEMO_DATA_DIR": str(settings.data_dir)}
-    arguments = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
-    os.execve(sys.executable, arguments, environment)
+    out.print(f"Dagster: http://127.0.0.1:{port}   lineage pages: http://127.0.0.1:{port}/lineage/", soft_wrap=True)
+    raise typer.Exit(serve(workspace, port, environment))
 
 
 def _settings(workers: int | None = None) -> Settings:

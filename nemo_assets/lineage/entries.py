@@ -1,22 +1,24 @@
-"""Ledger entries: read from the Parquet ledgers with the predicate pushed down, never a whole ledger.
+"""Ledger entries, read from the Parquet ledger of a split with the predicate pushed down, never the whole of it.
 
-Belongs here: the entry as a value, reading entries that satisfy a condition. Does not: what a user's reference means
-(`references`).
+Belongs here: the entry as a value, what can be asked of the ledger of a split, and answering it without an index. Does
+not: answering it from an index (`index`), what a user's reference means (`references`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import polars as pl
 
-from nemo_assets.catalog import Catalog
-from nemo_assets.records.schema import LEDGER_SCHEMA
+from nemo_assets.records.schema import LEDGER_SCHEMA, ROW_SCHEMA
 from nemo_assets.storage import Stage, Store
 from nemo_assets.storage.parquet import scan
+
+_HEX = re.compile(r"[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True)
@@ -47,30 +49,105 @@ class Entry:
         return bytes.fromhex(self.record_uid)
 
 
-def ledgers(catalog: Catalog, store: Store, partitions: Iterable[str] | None = None) -> dict[str, pl.LazyFrame]:
-    """The current ledger of every split that has one, by partition key, in precedence order."""
-    keys = catalog.splits if partitions is None else partitions
-    found = ((key, store.find(Stage.LEDGER, key)) for key in keys)
-    return {key: scan(store.paths(manifest), LEDGER_SCHEMA) for key, manifest in found if manifest}
+class Ledger(Protocol):
+    """The current ledger of one split. Lists of entries are in row order and at most `limit` long."""
+
+    @property
+    def partition(self) -> str: ...
+
+    def by_uid(self, uid: bytes) -> Entry | None: ...
+
+    def named(self, text: str, limit: int) -> list[Entry]:
+        """Entries whose id, or whose uid in hex, is `text`."""
+        ...
+
+    def of_source_name(self, text: str, limit: int) -> list[Entry]:
+        """Entries of rows whose uuid or problem in the source is `text`."""
+        ...
+
+    def beginning(self, text: str, limit: int) -> list[Entry]:
+        """Entries whose id, or whose uid in hex, begins with `text`."""
+        ...
+
+    def removed_for(self, uid: bytes, limit: int) -> list[Entry]:
+        """Entries removed in favour of the row with this uid."""
+        ...
+
+    def count_removed_for(self, uid: bytes) -> int: ...
+
+    def files(self) -> dict[str, int]:
+        """Records of each file, by path."""
+        ...
+
+    def at(self, file: str, row: int) -> Entry | None: ...
 
 
-def entries_where(frames: dict[str, pl.LazyFrame], condition: pl.Expr, limit: int | None = None) -> list[Entry]:
-    """Entries that satisfy `condition`, in precedence and row order; at most `limit` of each ledger."""
-    chosen = [frame.filter(condition) for frame in frames.values()]
-    if limit is not None:
-        chosen = [frame.limit(limit) for frame in chosen]
-    tables = zip(frames, pl.collect_all(chosen), strict=True)
-    return [_entry(partition, values) for partition, table in tables for values in table.iter_rows(named=True)]
+@dataclass(frozen=True)
+class ScannedLedger:
+    """A ledger that is looked through anew for every question."""
 
+    partition: str
+    frame: pl.LazyFrame
+    normalized: tuple[Path, ...]
 
-def count_where(frames: dict[str, pl.LazyFrame], condition: pl.Expr) -> int:
-    """How many entries satisfy `condition`."""
-    counts = [frame.filter(condition).select(pl.len()) for frame in frames.values()]
-    return sum(table.item() for table in pl.collect_all(counts))
+    @classmethod
+    def find(cls, partition: str, store: Store) -> ScannedLedger | None:
+        manifest, normalized = store.find(Stage.LEDGER, partition), store.find(Stage.NORMALIZED, partition)
+        if manifest is None:
+            return None
+        rows = tuple(store.paths(normalized)) if normalized else ()
+        return cls(partition, scan(store.paths(manifest), LEDGER_SCHEMA), rows)
+
+    def by_uid(self, uid: bytes) -> Entry | None:
+        return next(iter(self._where(has_uid(uid), 1)), None)
+
+    def named(self, text: str, limit: int) -> list[Entry]:
+        condition = pl.col("id") == text
+        if is_uid(text):
+            condition = condition | has_uid(bytes.fromhex(text))
+        return self._where(condition, limit)
+
+    def of_source_name(self, text: str, limit: int) -> list[Entry]:
+        """The ledger itself does not hold these names: they stand in the rows."""
+        wanted = (pl.col("source_uuid") == text) | (pl.col("meta_problem_id") == text)
+        rows = scan(self.normalized, ROW_SCHEMA).filter(wanted).select("record_uid").limit(limit).collect()
+        uids = pl.Series(rows["record_uid"].to_list(), dtype=pl.Binary)
+        return self._where(pl.col("record_uid").is_in(uids.implode()), limit) if uids.len() else []
+
+    def beginning(self, text: str, limit: int) -> list[Entry]:
+        begins = pl.col("id").str.starts_with(text)
+        if is_hex(text):
+            begins = begins | pl.col("record_uid").bin.encode("hex").str.starts_with(text.lower())
+        return self._where(begins.fill_null(False), limit)
+
+    def removed_for(self, uid: bytes, limit: int) -> list[Entry]:
+        return self._where(pl.col("survivor_uid") == pl.lit(uid), limit)
+
+    def count_removed_for(self, uid: bytes) -> int:
+        return int(self.frame.filter(pl.col("survivor_uid") == pl.lit(uid)).select(pl.len()).collect().item())
+
+    def files(self) -> dict[str, int]:
+        return dict(self.frame.group_by("source_file").len().sort("source_file").collect().iter_rows())
+
+    def at(self, file: str, row: int) -> Entry | None:
+        found = self._where((pl.col("source_file") == file) & (pl.col("source_row") == row), 1)
+        return next(iter(found), None)
+
+    def _where(self, condition: pl.Expr, limit: int) -> list[Entry]:
+        table = self.frame.filter(condition).limit(limit).collect()
+        return [_entry(self.partition, values) for values in table.iter_rows(named=True)]
 
 
 def has_uid(uid: bytes) -> pl.Expr:
     return pl.col("record_uid") == pl.lit(uid)
+
+
+def is_hex(text: str) -> bool:
+    return bool(_HEX.fullmatch(text))
+
+
+def is_uid(text: str) -> bool:
+    return len(text) == 32 and is_hex(text)
 
 
 def _entry(partition: str, values: dict[str, Any]) -> Entry:
@@ -78,6 +155,12 @@ def _entry(partition: str, values: dict[str, Any]) -> Entry:
     written = {
         "record_uid": values["record_uid"].hex(),
         "survivor_uid": survivor.hex() if survivor else None,
-        "evidence": json.loads(values["evidence"]) if values["evidence"] else {},
+        "evidence": evidence_of(values["evidence"]),
     }
     return Entry(partition=partition, **(values | written))
+
+
+def evidence_of(text: str | None) -> dict[str, Any]:
+    """Evidence as the ledger holds it, read."""
+    found: dict[str, Any] = json.loads(text) if text else {}
+    return found

@@ -30,9 +30,10 @@ from nemo_assets.lineage.decisions import (
     scores_of,
     with_joined_correctness,
 )
-from nemo_assets.lineage.entries import Entry, count_where, entries_where, has_uid, ledgers
+from nemo_assets.lineage.entries import Entry, has_uid
+from nemo_assets.lineage.index import LineageIndex
 from nemo_assets.lineage.originals import Original, SourceBlob, find_blob, read_original
-from nemo_assets.lineage.references import find_entry
+from nemo_assets.lineage.references import find_entry, ledgers
 from nemo_assets.lineage.survivors import Criterion, deciding_criterion
 from nemo_assets.lineage.versions import paths_of_version, stale_notes
 from nemo_assets.lineage.wording import verdict_of
@@ -163,13 +164,12 @@ class _Twins:
 def _twins_of(entry: Entry, split: Split, catalog: Catalog, store: Store) -> _Twins:
     if entry.state == "rejected":
         return _Twins()
-    frames = ledgers(catalog, store, catalog.scopes[split.scope])
+    scope = ledgers(catalog, store, catalog.scopes[split.scope]).values()
     if entry.survivor_uid is None:
-        removed_for_it = pl.col("survivor_uid") == pl.lit(entry.uid)
-        listed = entries_where(frames, removed_for_it, LISTED_DUPLICATES)
-        return _Twins(stands_for=tuple(listed), count=count_where(frames, removed_for_it))
+        listed = (twin for ledger in scope for twin in ledger.removed_for(entry.uid, LISTED_DUPLICATES))
+        return _Twins(stands_for=tuple(listed), count=sum(ledger.count_removed_for(entry.uid) for ledger in scope))
     uid = bytes.fromhex(entry.survivor_uid)
-    found = next(iter(entries_where(frames, has_uid(uid))), None)
+    found = next((survivor for ledger in scope if (survivor := ledger.by_uid(uid))), None)
     partition = found.partition if found else entry.evidence.get("survivor_partition", "")
     return _Twins(found, deciding_criterion((entry.partition, entry.uid), (partition, uid), catalog, store))
 
@@ -225,6 +225,8 @@ def _notes(
     entry: Entry, split: Split, store: Store, row: dict[str, Any] | None, original: Original | None
 ) -> tuple[str, ...]:
     notes = list(stale_notes(entry.partition, split.scope, store))
+    if LineageIndex.open(store, entry.partition) is None:
+        notes.append(f"{entry.partition} has no current lineage_index: its ledger was read through instead.")
     if row is None and entry.state != "rejected":
         notes.append(f"The version of the rows that the ledger of {entry.partition} was made from is no longer here.")
     if original is None:

@@ -10,19 +10,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import polars as pl
-
 from nemo_assets.catalog import Catalog
 from nemo_assets.errors import UserError
-from nemo_assets.lineage.entries import Entry, entries_where, ledgers
-from nemo_assets.records.schema import ROW_SCHEMA
+from nemo_assets.lineage.entries import Entry, Ledger, ScannedLedger
+from nemo_assets.lineage.index import LineageIndex
 from nemo_assets.storage import Stage, Store
-from nemo_assets.storage.parquet import scan
 
 SHORTEST_PREFIX = 6  # characters
 _LISTED = 10  # candidates in a message
 _MOST = 1_000  # matches read of one split: enough to say that a reference is ambiguous
-_HEX = re.compile(r"[0-9a-fA-F]+")
 
 
 class AmbiguousReferenceError(UserError):
@@ -93,71 +89,52 @@ def find_entry(reference: str, catalog: Catalog, store: Store) -> Found:
     """
     parsed = parse_reference(reference, catalog)
     if isinstance(parsed, Place):
-        return Found(_entry_at(reference, parsed, store, catalog), (), "place")
-    frames = ledgers(catalog, store, [parsed.partition] if parsed.partition else None)
-    if not frames:
+        return Found(_entry_at(reference, parsed, store), (), "place")
+    found = ledgers(catalog, store, [parsed.partition] if parsed.partition else None)
+    if not found:
         where = f" of {parsed.partition}" if parsed.partition else ""
         raise UserError(f"{reference}: there is no ledger{where} yet. Materialise ledger{where} first.")
-    exact = entries_where(frames, _is_named(parsed.text), _MOST)
+    exact = [entry for ledger in found.values() for entry in ledger.named(parsed.text, _MOST)]
     if exact:
         return _chosen(reference, exact, "id" if exact[0].id == parsed.text else "record_uid")
-    related = _of_source_name(parsed.text, frames, store)
+    related = [entry for ledger in found.values() for entry in ledger.of_source_name(parsed.text, _MOST)]
     if related:
         return _chosen(reference, related, "source uuid or problem id")
     if len(parsed.text) >= SHORTEST_PREFIX:
-        begun = entries_where(frames, _begins_with(parsed.text), _MOST)
+        begun = [entry for ledger in found.values() for entry in ledger.beginning(parsed.text, _MOST)]
         # Another id that begins alike is another record, whatever became of it.
         if len({entry.id or entry.record_uid for entry in begun}) > 1:
             raise AmbiguousReferenceError(reference, tuple(begun))
         if begun:
             return _chosen(reference, begun, "beginning of an id")
-    raise UserError(_not_found(reference, parsed, frames, catalog, store))
+    raise UserError(_not_found(reference, parsed, found, catalog, store))
 
 
-def _entry_at(reference: str, place: Place, store: Store, catalog: Catalog) -> Entry:
+def ledgers(catalog: Catalog, store: Store, partitions: Iterable[str] | None = None) -> dict[str, Ledger]:
+    """The current ledger of every split that has one, by partition key, in precedence order.
+
+    A current index answers for it where there is one; without, every question reads the ledger.
+    """
+    keys = catalog.splits if partitions is None else partitions
+    found = {key: LineageIndex.open(store, key) or ScannedLedger.find(key, store) for key in keys}
+    return {key: ledger for key, ledger in found.items() if ledger is not None}
+
+
+def _entry_at(reference: str, place: Place, store: Store) -> Entry:
     store.current(Stage.LEDGER, place.partition)
-    frames = ledgers(catalog, store, [place.partition])
-    frame = frames[place.partition]
-    counts = dict(frame.group_by("source_file").len().sort("source_file").collect().iter_rows())
+    ledger = LineageIndex.open(store, place.partition) or ScannedLedger.find(place.partition, store)
+    assert ledger is not None  # there is a current one
+    counts = ledger.files()
     if not place.file and len(counts) != 1:
         raise UserError(f"{reference}: {place.partition} has {len(counts)} files, name one of {_listed(counts)}.")
     file = place.file or next(iter(counts))
     if file not in counts:
         raise UserError(f"{reference}: {place.partition} has no file {file}. It has {_listed(counts)}.")
-    found = entries_where(frames, (pl.col("source_file") == file) & (pl.col("source_row") == place.row))
-    if not found:
+    entry = ledger.at(file, place.row)
+    if entry is None:
         last = counts[file] - 1
         raise UserError(f"{reference}: {file} of {place.partition} has no row {place.row}. Its rows are 0 to {last}.")
-    return found[0]
-
-
-def _is_named(text: str) -> pl.Expr:
-    named = pl.col("id") == text
-    if len(text) == 32 and _HEX.fullmatch(text):
-        named = named | (pl.col("record_uid") == pl.lit(bytes.fromhex(text)))
-    return named
-
-
-def _begins_with(text: str) -> pl.Expr:
-    begins = pl.col("id").str.starts_with(text)
-    if _HEX.fullmatch(text):
-        begins = begins | pl.col("record_uid").bin.encode("hex").str.starts_with(text.lower())
-    return begins.fill_null(False)
-
-
-def _of_source_name(text: str, frames: dict[str, pl.LazyFrame], store: Store) -> list[Entry]:
-    """Entries of the rows whose uuid or problem in the source is `text`; the ledger itself does not hold these."""
-    wanted = (pl.col("source_uuid") == text) | (pl.col("meta_problem_id") == text)
-    manifests = [manifest for key in frames if (manifest := store.find(Stage.NORMALIZED, key))]
-    rows = [scan(store.paths(manifest), ROW_SCHEMA).filter(wanted) for manifest in manifests]
-    uids = [
-        uid
-        for table in pl.collect_all([r.select("record_uid").limit(_MOST) for r in rows])
-        for uid in table["record_uid"]
-    ]
-    if not uids:
-        return []
-    return entries_where(frames, pl.col("record_uid").is_in(pl.Series(uids, dtype=pl.Binary).implode()))
+    return entry
 
 
 def _chosen(reference: str, entries: list[Entry], matched_by: str) -> Found:
@@ -168,19 +145,19 @@ def _chosen(reference: str, entries: list[Entry], matched_by: str) -> Found:
     return Found(candidates[0], tuple(entry for entry in entries if entry is not candidates[0]), matched_by)
 
 
-def _not_found(reference: str, name: Name, frames: dict[str, pl.LazyFrame], catalog: Catalog, store: Store) -> str:
+def _not_found(reference: str, name: Name, found: dict[str, Ledger], catalog: Catalog, store: Store) -> str:
     head = name.text.partition(":")[0]
     if re.fullmatch(r"[^:]+:[^:]+:.*:\d+", name.text):
         known = ", ".join(catalog.sources)
         return f"{reference}: no such id, and as a place it names {head}, no dataset of the catalog. It has {known}."
-    records = sum(store.current(Stage.LEDGER, key).rows() for key in frames)
-    missing = [key for key in catalog.splits if key not in frames] if name.partition is None else []
+    records = sum(store.current(Stage.LEDGER, key).rows() for key in found)
+    missing = [key for key in catalog.splits if key not in found] if name.partition is None else []
     unsearched = f" Not searched: {len(missing)} splits without a ledger ({_listed(missing, 3)})." if missing else ""
     too_short = len(name.text) < SHORTEST_PREFIX
     short = f" The beginning of an id must have {SHORTEST_PREFIX} characters." if too_short else ""
     return (
         f"{reference}: no record has this id, record_uid, source uuid or problem id, or an id that begins so. "
-        f"Searched {records:,} records (kept, removed and rejected) of {len(frames)} splits ({_listed(frames, 3)})."
+        f"Searched {records:,} records (kept, removed and rejected) of {len(found)} splits ({_listed(found, 3)})."
         f"{unsearched}{short}"
     )
 

@@ -25,6 +25,7 @@ from nemo_assets.stages.deduped import DEDUPED_CODE, dedupe
 from nemo_assets.stages.duplicates import DUPLICATES_CODE, find_duplicates
 from nemo_assets.stages.evaluation_sets import EVALUATION_SETS_CODE, read_evaluation_sets
 from nemo_assets.stages.ledger import LEDGER_CODE, write_ledger
+from nemo_assets.stages.lineage_index import INDEX_CODE, build_lineage_index
 from nemo_assets.stages.normalized import normalize
 from nemo_assets.stages.pools import POOLS_CODE, build_pools
 from nemo_assets.stages.published import PUBLISHED_CODE, publish
@@ -131,6 +132,19 @@ def pools(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.M
 
 
 @chain_asset(
+    deps=["ledger", "pools"], group="reports", columns=LEDGER_COLUMNS, kinds=["sqlite"], code_version=INDEX_CODE
+)
+def lineage_index(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
+    """One lookup file a split, by which any record is found by its names, its words and what it resembles.
+
+    The pages at /lineage and `nemo-assets explain`, `find` and `why` answer from it.
+    """
+    here = settings.load()
+    split = here.catalog.split(context.partition_key)
+    return materialized(build_lineage_index(split, here.catalog, here.store, here.workers), here)
+
+
+@chain_asset(
     deps=["pools", "ledger"], group="pools", columns=columns.PUBLISHED_COLUMNS, kinds=["huggingface", "parquet"],
     pool="hf", opt_in="publish", code_version=PUBLISHED_CODE,
 )  # fmt: skip
@@ -199,8 +213,8 @@ def _tell_first_recipe(catalog: Catalog, split: Split, context: dg.AssetExecutio
 
 
 CHAIN: tuple[ChainAsset, ...] = (
-    raw, evaluation_sets, normalized, signatures, duplicates, deduped, ledger, pools, published, scored, results,
-    inventory, metadata_coverage,
+    raw, evaluation_sets, normalized, signatures, duplicates, deduped, ledger, pools, lineage_index, published, scored,
+    results, inventory, metadata_coverage,
 )  # fmt: skip
 
 COVERS: dict[str, Per] = {SOURCE: "split", RECIPE: "split", **{asset.name: asset.per for asset in CHAIN}}

@@ -46,9 +46,17 @@ def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult
         **_release(manifest),
         **_scores(counters.get("checkpoints", {})),
         **_numbers(counters),
+        **_pages(manifest, settings),
         **_place(manifest, settings),
     }
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(manifest.data_version))
+
+
+def _pages(manifest: Manifest, settings: Settings) -> Metadata:
+    """The lineage pages of a split. Host and port of the UI change, its metadata stays: the link begins at the root."""
+    if manifest.partition not in settings.catalog.splits:
+        return {}
+    return {"lineage": dg.MetadataValue.md(f"[what became of its records](/lineage/source/{manifest.partition})")}
 
 
 def _place(manifest: Manifest, settings: Settings) -> Metadata:

@@ -24,10 +24,10 @@ Floats = NDArray[np.float64]
 Way = Literal["packed", "single"]
 """How rows go through a model: packed end to end (fast), or one by one on its own attention (slow). Both are exact."""
 
-LOGITS_BYTES = {"cpu": 128 << 20, "cuda": 1 << 30}
+LOGITS_BYTES = {"cpu": 128 << 20, "cuda": 512 << 20}
 """Float32 logits that the head gives at once. Bytes, not tokens: neither vocabulary nor length decides the memory."""
 
-MEASURED_BYTES = {"cpu": 1 << 20, "cuda": 1 << 30}
+MEASURED_BYTES = {"cpu": 1 << 20, "cuda": 256 << 20}
 """Logits that are measured at once: on a CPU what stays in its cache takes half the time."""
 
 PROBE_TOLERANCE_FP32 = 1e-3

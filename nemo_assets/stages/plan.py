@@ -12,6 +12,7 @@ from nemo_assets.stages.contamination import current_evaluation_sets
 from nemo_assets.stages.deduped import dedupe_basis
 from nemo_assets.stages.duplicates import duplicates_basis, signed_splits
 from nemo_assets.stages.ledger import ledger_basis
+from nemo_assets.stages.lineage_index import index_basis
 from nemo_assets.stages.normalized import normalize_basis
 from nemo_assets.stages.pools import correctness_origin, pools_basis
 from nemo_assets.stages.published import is_at_destination, publish_basis, release_inputs
@@ -23,7 +24,9 @@ from nemo_assets.stages.split_files import split_files
 from nemo_assets.storage import Basis, Manifest, Stage
 
 BEFORE_DUPLICATES = (Stage.RAW, Stage.NORMALIZED, Stage.SIGNATURES)
-AFTER_DUPLICATES = (Stage.DEDUPED, Stage.LEDGER, Stage.POOLS, Stage.PUBLISHED, Stage.SCORED, Stage.RESULTS)
+AFTER_DUPLICATES = (
+    Stage.DEDUPED, Stage.LEDGER, Stage.POOLS, Stage.LINEAGE_INDEX, Stage.PUBLISHED, Stage.SCORED, Stage.RESULTS,
+)  # fmt: skip
 CHAIN = (*BEFORE_DUPLICATES, Stage.DUPLICATES, *AFTER_DUPLICATES)
 
 Currency = Literal["current", "stale", "missing"]
@@ -94,6 +97,8 @@ def _split_basis(stage: Stage, split: Split, settings: Settings) -> Basis | None
         case Stage.POOLS:
             origin = correctness_origin(split, catalog, store)
             return pools_basis(catalog, store.current(Stage.DEDUPED, split.key), origin)
+        case Stage.LINEAGE_INDEX:
+            return index_basis(store.current(Stage.LEDGER, split.key), store.find(Stage.POOLS, split.key))
         case Stage.PUBLISHED:
             return publish_basis(split, settings, release_inputs(split, store))
         case Stage.SCORED:

@@ -16,6 +16,7 @@ class Stage(StrEnum):
     DEDUPED = "deduped"
     LEDGER = "ledger"
     POOLS = "pools"
+    LINEAGE_INDEX = "lineage_index"
     PUBLISHED = "published"
     SCORED = "scored"
     RESULTS = "results"

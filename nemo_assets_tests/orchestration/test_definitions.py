@@ -50,6 +50,7 @@ def test_the_chain_depends_as_designed(defs: dg.Definitions):
         "deduped": {"duplicates", "normalized"},
         "ledger": {"deduped"},
         "pools": {"deduped", "recipe", "normalized"},
+        "lineage_index": {"ledger", "pools"},
         "published": {"pools", "ledger"},
         "scored": {"published"},
         "results": {"scored", "published"},

@@ -54,7 +54,7 @@ POOLS = {
 }
 CHECKPOINTS = {"checkpoints": {"student": {"model": "org/student", "purpose": "Trained later."}}}
 
-CHAIN_OF_A_SPLIT = ("raw", "normalized", "signatures", "duplicates", "deduped", "ledger", "pools")
+CHAIN_OF_A_SPLIT = ("raw", "normalized", "signatures", "duplicates", "deduped", "ledger", "pools", "lineage_index")
 
 Key = tuple[str, str | None]
 
@@ -140,7 +140,7 @@ class World:
         for scope in scopes:
             self.run(scope, "duplicates")
         for key in partitions:
-            self.run(key, "deduped", "ledger", "pools")
+            self.run(key, "deduped", "ledger", "pools", "lineage_index")
 
     def tick(self) -> SensorExecutionData:
         """A tick of `source_updates`, by what the daemon calls; what it reports is stored as the daemon does."""

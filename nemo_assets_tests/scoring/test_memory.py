@@ -36,8 +36,10 @@ def megabytes_beyond_the_weights(*arguments: object) -> float:
 
 @pytest.mark.parametrize("family", ["llama", "gemma2"])  # packed, and row by row with capped logits
 def test_logits_of_a_large_vocabulary_are_never_all_there(family):
-    assert megabytes_beyond_the_weights(family, 201_088, 1_500, 1_400) < 400  # all of them are 1,126 MB
+    assert (
+        megabytes_beyond_the_weights(family, 201_088, 700, 650) < 450
+    )  # all of them are 523 MB, and their softmax as much
 
 
 def test_a_sliding_window_needs_no_square_mask():
-    assert megabytes_beyond_the_weights("gpt_oss", 512, 24_000, 100) < 700  # the mask is 2,304 MB
+    assert megabytes_beyond_the_weights("gpt_oss", 512, 8_000, 100) < 200  # the mask is 256 MB, the distances it is made of 512 MB

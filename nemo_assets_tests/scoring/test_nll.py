@@ -8,6 +8,8 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nemo_assets_tests.scoring.texts import conversation, made_up_rows, message, score_input, sentence
 
@@ -156,13 +158,69 @@ def test_the_first_512_tokens_are_a_mean_of_their_own(tiny_model):
 def test_scores_do_not_depend_on_order_or_company(tiny_model, family):
     loaded = tiny_model(family)
     rows = made_up_rows(24)
-    together = {score.id: score.nll_sum for score in score_rows(rows, loaded, **LIMITS)}
+    together = {score.id: score.nll_mean for score in score_rows(rows, loaded, **LIMITS)}
     shuffled = random.Random(5).sample(rows, len(rows))
-    reordered = {score.id: score.nll_sum for score in score_rows(shuffled, loaded, **LIMITS)}
+    reordered = {score.id: score.nll_mean for score in score_rows(shuffled, loaded, **LIMITS)}
     assert reordered == together  # the plan is the same, so every bit is
 
-    alone = {row.id: score_rows([row], loaded, **LIMITS)[0].nll_sum for row in rows}
-    assert alone == pytest.approx(together, abs=1e-3)
+    alone = {row.id: score_rows([row], loaded, **LIMITS)[0].nll_mean for row in rows}
+    assert alone == pytest.approx(together, abs=1e-6, rel=0)
+    for gone in (0, 7, 23):
+        left = score_rows(rows[:gone] + rows[gone + 1 :], loaded, **LIMITS)
+        assert {score.id: score.nll_mean for score in left} == pytest.approx(
+            {name: nll for name, nll in together.items() if name != rows[gone].id}, abs=1e-6, rel=0
+        )
+
+
+@pytest.mark.parametrize("limits", [(4_000, 64), (120, 16), (500, 1)])
+def test_scores_do_not_depend_on_the_plan_of_passes(tiny_model, limits):
+    rows = made_up_rows(24)
+    plain, planned = (
+        [score.nll_mean for score in score_rows(rows, tiny_model("gpt_oss"), max_length=1024, **plan)]
+        for plan in (
+            {"token_budget": 500, "batch_size": 16},
+            dict(zip(("token_budget", "batch_size"), limits, strict=True)),
+        )
+    )
+    assert planned == pytest.approx(plain, abs=1e-6, rel=0)
+
+
+HEADERS = ("assistant<|channel|>analysis", "assistant<|channel|>final", "assistant<|channel|>commentary",
+           "assistant to=functions.a<|channel|>analysis", "assistant<|channel|>commentary to=functions.a json",
+           "user", "tool", "assistant")  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(HEADERS),
+            st.text(st.sampled_from("ab é👩‍🚀🏽\n"), max_size=8),
+            st.sampled_from(["<|end|>", "<|call|>", "<|return|>", ""]),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from(["assistant_all", "assistant_last", "assistant_sampled"]),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_kinds_and_tokens_add_up_to_the_row(tiny_model, messages, loss_mode, terminators):
+    text = "".join(f"<|start|>{header}<|message|>{body}{end}" for header, body, end in messages)
+    row = dataclasses.replace(score_input("a", text, loss_mode, terminators), keep_tokens=True)
+    (score,) = score_rows([row], tiny_model("llama"), **LIMITS)
+    counts = [getattr(score, f"{kind}_token_count") for kind in ("analysis", "tool_call", "final")]
+    sums = [getattr(score, f"{kind}_nll_sum") for kind in ("analysis", "tool_call", "final")]
+    assert sum(counts) == score.completion_token_count
+    assert [count == 0 for count in counts] == [part is None for part in sums]
+    if score.nll_sum is None:
+        assert (score.status, sum(counts), score.token_nlls) == ("no_scored_tokens", 0, None)
+        return
+    spans = loss_spans_of_text(text, loss_mode, terminators)
+    assert sum(part or 0.0 for part in sums) == pytest.approx(score.nll_sum)
+    assert math.fsum(score.token_nlls) == pytest.approx(score.nll_sum)
+    assert len(score.token_begins) == len(score.token_nlls) == score.completion_token_count
+    assert set(score.token_begins) <= {at for span in spans for at in range(*span)}
+    assert score.nll_per_byte * sum(len(text[a:b].encode()) for a, b in spans) == pytest.approx(score.nll_sum)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt_oss"])
@@ -216,12 +274,15 @@ def test_context_is_dropped_from_the_left_at_a_message(tiny_model):
     loaded = tiny_model("llama")
     words = random.Random(2)
     kept = conversation("and then ?", "we add", "three dogs")
-    long = "".join(message("user", sentence(words, 20)) for _ in range(3)) + kept
+    long = "".join(message("user", sentence(words, 20) + " 👩‍🚀") for _ in range(3)) + kept
     room = len(loaded.tokenizer(kept)["input_ids"])
 
-    (score,) = score_rows([score_input("a", long)], loaded, max_length=room, token_budget=500, batch_size=4)
+    row = dataclasses.replace(score_input("a", long), keep_tokens=True)
+    (score,) = score_rows([row], loaded, max_length=room, token_budget=500, batch_size=4)
     (expected,) = score_rows([score_input("b", kept)], loaded, **LIMITS)
-    assert score.truncated
+    (whole,) = score_rows([row], loaded, **LIMITS)
+    assert (score.truncated, whole.truncated) == (True, False)
+    assert score.token_begins == whole.token_begins  # in the text as it is, not as it was cut
     assert score.nll_sum == pytest.approx(expected.nll_sum, abs=1e-4)
     assert score.completion_token_count == expected.completion_token_count
     assert score.prompt_token_count + score.completion_token_count <= room

@@ -21,6 +21,7 @@ from nemo_assets.stages.deduped import dedupe
 from nemo_assets.stages.duplicates import find_duplicates
 from nemo_assets.stages.evaluation_sets import read_evaluation_sets
 from nemo_assets.stages.ledger import write_ledger
+from nemo_assets.stages.lineage_index import build_lineage_index
 from nemo_assets.stages.normalized import normalize
 from nemo_assets.stages.plan import CHAIN
 from nemo_assets.stages.pools import build_pools
@@ -54,6 +55,8 @@ def make(name: str, partition: str, settings: Settings) -> Manifest:
             return write_ledger(split, store)
         case Stage.POOLS:
             return build_pools(split, catalog, store)
+        case Stage.LINEAGE_INDEX:
+            return build_lineage_index(split, catalog, store)
         case Stage.PUBLISHED:
             return publish(split, settings)
         case Stage.SCORED:
