@@ -42,4 +42,4 @@ def test_logits_of_a_large_vocabulary_are_never_all_there(family):
 
 
 def test_a_sliding_window_needs_no_square_mask():
-    assert megabytes_beyond_the_weights("gpt_oss", 512, 8_000, 100) < 200  # the mask is 256 MB, the distances it is made of 512 MB
+    assert megabytes_beyond_the_weights("gpt_oss", 512, 8_000, 100) < 200  # such a mask takes 809 MB to make
