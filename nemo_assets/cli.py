@@ -203,16 +203,20 @@ def _mixed(entry: dict[str, Any]) -> str:
 
 @app.command()
 def explain(
-    reference: Annotated[str, typer.Argument(help="id, record_uid, or dataset:split:file:row.")],
+    reference: Annotated[
+        str, typer.Argument(help="id, record_uid, dataset:split:file:row, the viewer's URL, repo@revision:file:row.")
+    ],
     json_output: Json = False,
     raw: Annotated[bool, typer.Option("--raw", help="Print the original record alone, byte for byte.")] = False,
 ) -> None:
     """Say where a row came from and what became of a record."""
     from nemo_assets.lineage import explain as find_passport
     from nemo_assets.lineage import original_bytes, passport_text
+    from nemo_assets.lineage.coordinates import reference_at
 
     settings = _settings()
-    passport = find_passport(reference, settings.catalog, settings.store)
+    named = reference_at(reference, settings) or reference
+    passport = find_passport(named, settings.catalog, settings.store)
     if raw:
         sys.stdout.buffer.write(original_bytes(passport))
     elif json_output:

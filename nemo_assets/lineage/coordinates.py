@@ -1,4 +1,4 @@
-"""Places outside of this data directory that name a record: a row of the Hub's viewer, a row of a release.
+"""Rows of a release: which record they are.
 
 Belongs here: reading such an address and finding the record it names. Does not: references (`references`), pages.
 """
@@ -7,59 +7,27 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pyarrow.parquet as pq
 from pyarrow import ArrowInvalid
 
-from nemo_assets.catalog import Catalog
 from nemo_assets.errors import UserError
 from nemo_assets.hub.sources import require_repo_id
 from nemo_assets.settings import Settings
 from nemo_assets.stages.landing import target_of
-from nemo_assets.storage import Stage, Store
 
 _PUBLISHED = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+):(?P<file>.+\.parquet):(?P<row>\d+)")
-_VIEWER = re.compile(r"/datasets/(?P<repo>[^/]+/[^/]+)/viewer/(?P<subset>[^/]+)/(?P<split>[^/]+)/?")
 
 
 def reference_at(text: str, settings: Settings) -> str | None:
-    """The reference that an address of the viewer or `<repo>@<revision>:<file>:<row>` leads to; None for other text.
+    """The record_uid of the row that `<repo>@<revision>:<file>:<row>` names; None for other text.
 
     Raises UserError where it is such an address, and nothing lies there.
     """
-    published = _PUBLISHED.fullmatch(text.strip())
-    if published:
-        return published_uid(
-            published["repo"], published["revision"], published["file"], int(published["row"]), settings
-        )
-    return viewer_place(text.strip(), settings.catalog, settings.store)
-
-
-def viewer_place(url: str, catalog: Catalog, store: Store) -> str | None:
-    """The place of a row that the Hub's viewer shows, or None if `url` is no such address.
-
-    The viewer numbers rows through all files of a split, in the order of their paths.
-
-    Raises UserError for a split the catalog does not name, one that is not normalized yet, and a row beyond its end.
-    """
-    address = urlsplit(url)
-    found = _VIEWER.fullmatch(unquote(address.path)) if address.scheme in ("http", "https") else None
+    found = _PUBLISHED.fullmatch(text.strip())
     if found is None:
         return None
-    number = parse_qs(address.query).get("row", ["0"])[0]
-    if not (number.isascii() and number.isdecimal()):
-        raise UserError(f"{url}: row={number} is no row number.")
-    slug, _ = catalog.source(found["repo"])
-    split = catalog.split(f"{slug}/{found['split']}")
-    files: dict[str, dict[str, int]] = store.current(Stage.NORMALIZED, split.key).counters["files"]
-    row = int(number)
-    for path, file in sorted(files.items()):
-        if row < file["records"]:
-            return f"{found['repo']}:{found['split']}:{path}:{row}"
-        row -= file["records"]
-    total = sum(file["records"] for file in files.values())
-    raise UserError(f"{url}: {split.key} has {total:,} records here, rows 0 to {total - 1}.")
+    return published_uid(found["repo"], found["revision"], found["file"], int(found["row"]), settings)
 
 
 def published_uid(repo: str, revision: str, file: str, row: int, settings: Settings) -> str:

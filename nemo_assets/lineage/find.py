@@ -18,14 +18,24 @@ from nemo_assets.lineage.entries import Entry, is_hex
 from nemo_assets.lineage.index import LineageIndex
 from nemo_assets.lineage.references import AmbiguousReferenceError, find_entry
 from nemo_assets.lineage.similar import candidates, likeness
-from nemo_assets.lineage.text_search import Span, Words, common_spans, rare_windows, votes
+from nemo_assets.lineage.text_search import (
+    SHORT_WINDOW,
+    WINDOW,
+    Span,
+    Window,
+    Words,
+    common_spans,
+    rare_windows,
+    votes,
+    with_all_between,
+)
 from nemo_assets.storage import Stage, Store
 
 LONGEST = 100_000  # characters of a paste that are searched for
 LONGEST_REFERENCE = 500  # characters
 
 _MOST_READ = 50  # texts, to see what they have in common with the paste
-_CANDIDATES = 20  # by sketch, to be compared exactly
+_CANDIDATES = 10  # by sketch, to be compared exactly
 _SIMILAR_FROM = 0.2  # Jaccard index
 _MOST_SPANS = 20  # of a hit
 _LONGEST_TEXT = 2_000_000  # characters of a row that are looked through
@@ -161,24 +171,34 @@ class _Search:
             yield from (Hit(entry, "equal content") for entry in found)
 
     def _verbatim(self, known: set[str]) -> list[Hit]:
-        """Records that have the most words in a row in common with the paste."""
+        """Records that have most of the paste in common with it, in stretches of eight words or, without such, four."""
         paste = Words.of(self.paste)
-        windows = rare_windows(paste, self.indexes)
+        for size in (WINDOW, SHORT_WINDOW):
+            windows = rare_windows(paste, self.indexes, size)
+            hits = self._with_windows(paste, windows, with_all_between(paste, windows, size), known)
+            if hits:
+                break
+        return sorted(hits, key=lambda hit: (-_covered(hit.spans), not hit.spans[0].is_exact))
+
+    def _with_windows(
+        self, paste: Words, windows: Sequence[Window], seeds: Sequence[Window], known: set[str]
+    ) -> list[Hit]:
+        """Records that hold some of the windows, with all that they have in common with the paste around the seeds."""
         voted = [
-            (-count, place, number)
+            (-weight, place, number)
             for place, index in enumerate(self.indexes)
-            for number, count in votes(paste, windows, index).items()
+            for number, weight in votes(paste, windows, index).items()
         ]
         waiting = [(self.indexes[place], number) for _, place, number in sorted(voted)[:_MOST_READ]]
         hits: list[Hit] = []
         while waiting and len(hits) < self.limit:
             some, waiting = waiting[: self.limit], waiting[self.limit :]
             for index, number, text in _with_texts(some):
-                spans = common_spans(paste, windows, text[:_LONGEST_TEXT])[:_MOST_SPANS]
+                spans = common_spans(paste, seeds, text[:_LONGEST_TEXT])[:_MOST_SPANS]
                 entry = index.entries([number])[0]
                 if spans and entry.record_uid not in known:
                     hits.append(Hit(entry, "verbatim", _snippet(text, spans[0]), tuple(spans)))
-        return sorted(hits, key=lambda hit: -_covered(hit.spans))
+        return hits
 
     def _similar(self, known: set[str]) -> list[Hit]:
         """Rows that deduplication would find most like the paste."""

@@ -1,7 +1,8 @@
 """From what a user types to one ledger entry.
 
 A reference is a row id, a record_uid (32 hex), a place `<dataset>:<split>:<file>:<row>`, an id qualified by its
-partition (`<slug>/<split>:<id>`), a uuid or problem id of the source, or the beginning of an id or record_uid.
+partition (`<slug>/<split>:<id>`), a uuid or problem id of the source, the address of a row in the Hub's viewer, or the
+beginning of an id or record_uid.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from nemo_assets.catalog import Catalog
 from nemo_assets.errors import UserError
@@ -18,6 +20,9 @@ from nemo_assets.storage import Stage, Store
 
 SHORTEST_PREFIX = 6  # characters
 _LISTED = 10  # candidates in a message
+_VIEWER = re.compile(
+    r"https?://[^/]+/datasets/(?P<repo>[^/]+/[^/]+)/viewer/[^/]+/(?P<split>[^/?]+)/?\?(.*&)?row=(?P<row>\d+).*"
+)
 _MOST = 1_000  # matches read of one split: enough to say that a reference is ambiguous
 
 
@@ -45,6 +50,14 @@ class Place:
 
 
 @dataclass(frozen=True)
+class ViewerRow:
+    """A record by its row in the Hub's viewer, which numbers rows through all files of a split by path."""
+
+    partition: str
+    row: int
+
+
+@dataclass(frozen=True)
 class Name:
     """Anything that is no place, within one partition if that was said."""
 
@@ -61,11 +74,14 @@ class Found:
     matched_by: str
 
 
-def parse_reference(reference: str, catalog: Catalog) -> Place | Name:
+def parse_reference(reference: str, catalog: Catalog) -> Place | ViewerRow | Name:
     """What a reference says. Raises UserError for an empty one, an unknown split and a row that is no number."""
     text = reference.strip()
     if not text:
         raise UserError("The reference is empty. Give a row id, a record_uid or <dataset>:<split>:<file>:<row>.")
+    if (viewed := _VIEWER.fullmatch(text)) is not None:
+        slug, _ = catalog.source(unquote(viewed["repo"]))
+        return ViewerRow(catalog.split(f"{slug}/{unquote(viewed['split'])}").key, int(viewed["row"]))
     head, _, rest = text.partition(":")
     if head in catalog.splits and rest:
         return Name(rest, head)
@@ -90,6 +106,8 @@ def find_entry(reference: str, catalog: Catalog, store: Store) -> Found:
     parsed = parse_reference(reference, catalog)
     if isinstance(parsed, Place):
         return Found(_entry_at(reference, parsed, store), (), "place")
+    if isinstance(parsed, ViewerRow):
+        return Found(_entry_at(reference, _place_of(parsed, store), store), (), "row in the viewer")
     found = ledgers(catalog, store, [parsed.partition] if parsed.partition else None)
     if not found:
         where = f" of {parsed.partition}" if parsed.partition else ""
@@ -120,10 +138,25 @@ def ledgers(catalog: Catalog, store: Store, partitions: Iterable[str] | None = N
     return {key: ledger for key, ledger in found.items() if ledger is not None}
 
 
-def _entry_at(reference: str, place: Place, store: Store) -> Entry:
-    store.current(Stage.LEDGER, place.partition)
-    ledger = LineageIndex.open(store, place.partition) or ScannedLedger.find(place.partition, store)
+def _place_of(viewed: ViewerRow, store: Store) -> Place:
+    """The file and row of a row of the viewer; a row behind the last one stays in the last file."""
+    files, row = sorted(_ledger_of(viewed.partition, store).files().items()), viewed.row
+    for file, records in files[:-1]:
+        if row < records:
+            return Place(viewed.partition, file, row)
+        row -= records
+    return Place(viewed.partition, files[-1][0] if files else "", row)
+
+
+def _ledger_of(partition: str, store: Store) -> Ledger:
+    store.current(Stage.LEDGER, partition)
+    ledger = LineageIndex.open(store, partition) or ScannedLedger.find(partition, store)
     assert ledger is not None  # there is a current one
+    return ledger
+
+
+def _entry_at(reference: str, place: Place, store: Store) -> Entry:
+    ledger = _ledger_of(place.partition, store)
     counts = ledger.files()
     if not place.file and len(counts) != 1:
         raise UserError(f"{reference}: {place.partition} has {len(counts)} files, name one of {_listed(counts)}.")

@@ -24,6 +24,7 @@ from nemo_assets.harmony import END, MESSAGE, START
 from nemo_assets.lineage.index import LineageIndex
 from nemo_assets.stages.lineage_index import SKETCH_SLOTS, sketches_of
 
+NOTHING = 0xFF  # every value of the sketch of a text without words, and of a record that became no row
 FEWEST_SHARED = 16  # values of a sketch: a Jaccard similarity of about a quarter
 
 
@@ -42,6 +43,8 @@ def as_harmony(text: str) -> str:
 def candidates(text: str, index: LineageIndex, most: int) -> list[tuple[int, int]]:
     """Records of a split whose sketch is like that of the text: (values shared, record), the most alike first."""
     sketch = sketches_of(texts_of(pa.array([as_harmony(text)])))[0]
+    if (sketch == NOTHING).all():
+        return []
     shared = np.zeros(index.records, np.uint8)
     _count_shared(_sketches(index.sketch_file), sketch, shared)
     alike = np.flatnonzero(shared >= FEWEST_SHARED)

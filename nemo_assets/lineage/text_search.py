@@ -7,7 +7,7 @@ not: reading the texts (`index`), what else a paste may be (`find`).
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemo_assets.lineage.index import LineageIndex, connection
-from nemo_assets.stages.search_words import slot_of, word_pattern
+from nemo_assets.stages.search_words import FREQUENCY_SLOTS, slot_of, word_pattern
 
 WINDOW = 8  # words that are looked for as one phrase
-MOST_WINDOWS = 20
-_OF_A_WINDOW = 200  # records taken of those that hold one window: more of them say that it is nothing special
+SHORT_WINDOW = 4  # the same, where no record holds eight in a row
+MOST_WINDOWS = 12
+_OF_A_WINDOW = 25  # records taken of those that hold one window: more of them say that it is nothing special
+_MOST_SEEDS = 200  # windows of a paste that are tried on a text
 _SEEDS = 50  # places in a text at which a window is tried
 
 
@@ -69,27 +71,29 @@ class Span:
     is_exact: bool
 
 
-def rare_windows(paste: Words, indexes: Sequence[LineageIndex]) -> list[Window]:
-    """Up to MOST_WINDOWS windows of the paste, those with the rarest words, none of them sharing a word with another.
+def rare_windows(paste: Words, indexes: Sequence[LineageIndex], size: int = WINDOW) -> list[Window]:
+    """Up to MOST_WINDOWS windows of `size` words, those with the rarest words; all of a paste that has no more words.
 
-    A paste of fewer words is one window.
+    Those that share no word with another come first, so that no piece of the paste is looked over.
     """
     count = len(paste.words)
-    if count <= WINDOW:
+    if count <= size:
         return [Window(0, count, 0)] if count else []
-    frequencies = np.sum([_frequencies(path) for index in indexes for path in index.text_files], axis=0, dtype=np.int64)
+    counted = [_frequencies(path).astype(np.int64) for index in indexes for path in index.text_files]
+    frequencies = np.sum([np.zeros(FREQUENCY_SLOTS, np.int64), *counted], axis=0)
     slots = {word: slot_of(word) for word in set(paste.words)}
     counts = np.asarray(frequencies)[[slots[word] for word in paste.words]]
-    rarest = np.lib.stride_tricks.sliding_window_view(counts, WINDOW).min(axis=1)
-    chosen: list[Window] = []
+    rarest = np.lib.stride_tricks.sliding_window_view(counts, size).min(axis=1)
+    apart, others = [], []
     taken = np.zeros(count, bool)
     for begin in np.argsort(rarest, kind="stable").tolist():
-        if not taken[begin : begin + WINDOW].any():
-            taken[begin : begin + WINDOW] = True
-            chosen.append(Window(begin, begin + WINDOW, int(rarest[begin])))
-            if len(chosen) == MOST_WINDOWS:
-                break
-    return chosen
+        window = Window(begin, begin + size, int(rarest[begin]))
+        if taken[begin : begin + size].any():
+            others.append(window)
+        else:
+            taken[begin : begin + size] = True
+            apart.append(window)
+    return [*apart, *others][:MOST_WINDOWS]
 
 
 @lru_cache(256)
@@ -98,16 +102,26 @@ def _frequencies(path: Path) -> NDArray[np.uint32]:
     return np.frombuffer(counts, np.uint32)
 
 
-def votes(paste: Words, windows: Sequence[Window], index: LineageIndex) -> Counter[int]:
-    """How many of the windows each record of a split holds."""
-    counted: Counter[int] = Counter()
+def votes(paste: Words, windows: Sequence[Window], index: LineageIndex) -> dict[int, float]:
+    """How much speaks for each record of a split that holds some windows: a window that few hold says more."""
+    counted: defaultdict[int, float] = defaultdict(float)
     with index.damage_told():
         for path, window in itertools.product(index.text_files, windows):
-            found = connection(path).execute(
-                "SELECT rowid FROM words WHERE words MATCH ? LIMIT ?", (paste.phrase(window), _OF_A_WINDOW)
+            found = (
+                connection(path)
+                .execute("SELECT rowid FROM words WHERE words MATCH ? LIMIT ?", (paste.phrase(window), _OF_A_WINDOW))
+                .fetchall()
             )
-            counted.update(number for (number,) in found)
+            for (number,) in found:
+                counted[number] += 1 / len(found)
     return counted
+
+
+def with_all_between(paste: Words, windows: Sequence[Window], size: int) -> list[Window]:
+    """These windows and more all over the paste: once a text is read, each of them costs little."""
+    step = max(size // 2, len(paste.words) // _MOST_SEEDS)
+    more = (Window(begin, begin + size, 0) for begin in range(0, len(paste.words) - size + 1, step))
+    return [*windows, *more]
 
 
 def common_spans(paste: Words, windows: Sequence[Window], text: str) -> list[Span]:

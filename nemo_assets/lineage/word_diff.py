@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from rapidfuzz.distance import Indel
@@ -46,15 +47,13 @@ def word_diff(left: str, right: str) -> WordDiff:
     ours, theirs = ours[:LONGEST], theirs[:LONGEST]
     codes = _codes(ours, theirs)
     runs: list[Run] = []
-    for operation in Indel.opcodes(codes[0], codes[1]):
-        before = "".join(ours[operation.src_start : operation.src_end])
-        after = "".join(theirs[operation.dest_start : operation.dest_end])
-        if operation.tag == "equal":
-            runs.append(Run("equal", before))
-            continue
-        runs += [Run("removed", before)] if before else []
-        runs += [Run("added", after)] if after else []
-    return WordDiff(tuple(runs), Indel.normalized_similarity(codes[0], codes[1]), clipped)
+    for is_equal, steps in groupby(Indel.opcodes(*codes), lambda step: step.tag == "equal"):
+        changes = list(steps)
+        before = "".join(word for step in changes for word in ours[step.src_start : step.src_end])
+        after = "".join(word for step in changes for word in theirs[step.dest_start : step.dest_end])
+        found = [Run("equal", before)] if is_equal else [Run("removed", before), Run("added", after)]
+        runs += [run for run in found if run.text]
+    return WordDiff(tuple(runs), Indel.normalized_similarity(*codes), clipped)
 
 
 def _codes(ours: list[str], theirs: list[str]) -> tuple[list[int], list[int]]:

@@ -102,7 +102,7 @@ def database(path: Path) -> Iterator[sqlite3.Connection]:
         # Nobody else sees the file yet, and a kill leaves nothing of it: neither locks nor a journal are needed.
         name = f"file:{quote(str(file.name))}?nolock=1"
         with closing(sqlite3.connect(name, uri=True, isolation_level=None)) as connection:
-            for setting in ("page_size=8192", "journal_mode=OFF", "synchronous=OFF", "cache_size=-65536"):
+            for setting in ("page_size=8192", "journal_mode=OFF", "synchronous=OFF", "cache_size=-262144"):
                 connection.execute(f"PRAGMA {setting}")
             yield connection
 

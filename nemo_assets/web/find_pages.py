@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from nemo_assets.lineage.coordinates import reference_at
 from nemo_assets.lineage.find import Finding, find
+from nemo_assets.lineage.index import LineageIndex
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Stage
 from nemo_assets.web.conversation import Stretch
@@ -101,8 +102,16 @@ def _home(site: Site, request: Request) -> Response:
     settings = site.settings_of()
     sources = _sources(settings)
     records = sum(split["records"] for splits in sources.values() for split in splits)
+    indexes = [index for key in settings.catalog.splits if (index := LineageIndex.open(settings.store, key))]
     return site.page(
-        request, "home.html", sources=sources, records=records, checkpoints=_checkpoints(settings), settings=settings
+        request,
+        "home.html",
+        sources=sources,
+        records=records,
+        indexed=sum(index.records for index in indexes),
+        built=min((index.manifest.details["built"] for index in indexes), default=None),
+        checkpoints=_checkpoints(settings),
+        settings=settings,
     )
 
 

@@ -20,7 +20,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 HEADERS = {
     "Content-Security-Policy": (
-        "sandbox allow-forms allow-popups allow-top-navigation-by-user-activation; default-src 'none'; "
+        "sandbox allow-downloads allow-forms allow-popups allow-top-navigation-by-user-activation; default-src 'none'; "
         "style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",

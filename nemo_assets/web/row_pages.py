@@ -52,7 +52,7 @@ def _row(site: Site, request: Request) -> Response:
     passport = passport_of(site, request.path_params["reference"])
     asked = request.query_params
     number = asked.get("page", "1")
-    page = int(number) if number.isdecimal() and len(number) < 9 else 1
+    page = int(number) if number.isascii() and number.isdecimal() and len(number) < 9 else 1
     view = row_view.text_view(passport, asked.get("view", "turns"), asked.get("checkpoint"), page)
     original = row_view.pretty_original(passport.original) if passport.original else None
     return site.page(

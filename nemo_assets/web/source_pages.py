@@ -19,13 +19,17 @@ from nemo_assets.catalog import Split
 from nemo_assets.errors import UserError
 from nemo_assets.lineage import sample
 from nemo_assets.lineage.versions import stale_notes
+from nemo_assets.lineage.why import why
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Manifest, Stage, Store
 from nemo_assets.web.page import Site
 
 _SAMPLED = 20  # rows of a page of samples
 _EXTREMES = 20  # rows on each side
-_SHOWN = (Stage.RAW, Stage.NORMALIZED, Stage.DEDUPED, Stage.LEDGER, Stage.POOLS, Stage.PUBLISHED, Stage.SCORED)
+_SHOWN = (
+    Stage.RAW, Stage.NORMALIZED, Stage.DEDUPED, Stage.LEDGER, Stage.LINEAGE_INDEX, Stage.POOLS, Stage.PUBLISHED,
+    Stage.SCORED,
+)  # fmt: skip
 _STATES = ("kept", "removed", "rejected")
 
 
@@ -34,6 +38,7 @@ def source_routes(site: Site) -> list[Route]:
         Route("/source/{slug}", lambda request: _source(site, request)),
         Route("/source/{slug}/{split}", lambda request: _split(site, request)),
         Route("/source/{slug}/{split}/sample", lambda request: _sample(site, request)),
+        Route("/why/{code}", lambda request: _why(site, request)),
         Route("/checkpoint/{name}", lambda request: _checkpoint(site, request)),
         Route("/health", lambda request: _health(site, request)),
     ]
@@ -99,14 +104,26 @@ def _sample(site: Site, request: Request) -> Response:
     settings, asked = site.settings_of(), request.query_params
     split = _asked_split(settings, request)
     code, state = asked.get("code"), asked.get("state")
-    number = asked.get("seed", "0")
-    seed = int(number) if number.isdecimal() and len(number) < 9 else 0
+    seed = _seed(request)
     counters = settings.store.current(Stage.LEDGER, split.key).counters
     condition, total = _condition(split, counters, state, code)
     drawn = sample(Stage.LEDGER, split.key, settings.store, condition, _SAMPLED, seed)
     entries = [row | {"told": _told(row["evidence"])} for row in drawn.iter_rows(named=True)]
     of = code or state or "all records"
     return site.page(request, "sample.html", split=split, entries=entries, of=of, total=total, seed=seed)
+
+
+def _why(site: Site, request: Request) -> Response:
+    """What one code did, in a split or in all: each rule's threshold, and the records on both sides of it."""
+    settings, code = site.settings_of(), request.path_params["code"]
+    partition, seed = request.query_params.get("partition"), _seed(request)
+    found = why(code, settings.catalog, settings.store, partition, _SAMPLED, seed)
+    return site.page(request, "why.html", found=found, partition=partition, seed=seed)
+
+
+def _seed(request: Request) -> int:
+    number = request.query_params.get("seed", "0")
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < 9 else 0
 
 
 def _condition(split: Split, counters: dict[str, Any], state: str | None, code: str | None) -> tuple[str | None, int]:

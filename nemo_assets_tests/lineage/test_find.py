@@ -118,22 +118,21 @@ def test_every_text_is_found_by_a_piece_of_it(searched: Settings):
             words = Words.of(text or "")
             if len(words.words) < 40:
                 continue
-            first = draw.randrange(len(words.words) - 30)
+            first = len(words.words) - 30 - draw.randrange(10)  # most begin alike, none ends as another does
             piece = words.text[words.begins[first] : words.ends[first + 29]]
             hits = search(searched, piece, 50).hits
             found = {(hit.entry.partition, opened(searched, hit.entry.partition).number_of(hit.entry)) for hit in hits}
-            holding = {hit.entry.record_uid for hit in hits if piece in text_of(searched, hit)}
-            assert (key, number) in found or len(holding) == len(hits) == 50
+            assert (key, number) in found
+            assert hits[0].spans[0].words == 30
             looked_at += 1
     assert looked_at > 250
 
 
 def test_spans_are_common_and_as_long_as_can_be(searched: Settings):
-    text = max((text or "" for text in opened(searched, HIGH).texts(range(5))), key=len)
+    text = max((text or "" for text in opened(searched, HIGH).texts(range(28))), key=len)
     paste = text[2_000:3_000] + " something else stands between the two " + text[5_000:6_000]
     hit = search(searched, paste).hits[0]
     theirs, ours = Words.of(text_of(searched, hit)), Words.of(paste)
-    assert [paste[s.begin : s.end] in (text[1_990:3_010], text[4_990:6_010]) or s.words for s in hit.spans]
     assert sum(s.end - s.begin for s in hit.spans[:2]) > 1_900
     for span in hit.spans:
         first, row_first = ours.begins.index(span.begin), theirs.begins.index(span.row_begin)
@@ -194,8 +193,9 @@ def test_an_empty_paste_is_refused(indexed: World):
 
 def test_what_was_searched_is_said(indexed: World, world: World, tmp_path: Path):
     told = search(indexed.settings, "nothing holds these five words").searched
-    assert (told.records, told.texts, told.missing) == (20, 19, ())  # the null of the Parquet source has no text
-    assert told.sentence().startswith("Searched 19 texts of 20 records (kept, removed and rejected) of 5 splits")
+    # Of a Parquet source the null and the text that is no UTF-8 have none that could be searched.
+    assert (told.records, told.texts, told.missing) == (20, 18, ())
+    assert told.sentence().startswith("Searched 18 texts of 20 records (kept, removed and rejected) of 5 splits")
     without = search(world.settings, "They take up carbon dioxide.")
     assert without.hits == ()
     assert "No text was searched" in without.searched.sentence()

@@ -168,3 +168,19 @@ def test_a_reader_keeps_its_version(own_sample: Settings):
     new = build(own_sample, key)
     assert index.entries(range(index.records)) == everything
     assert new.data_version == old.data_version
+
+
+def test_every_row_is_found_by_its_address_in_the_viewer(indexed: World, world: World):
+    for made in (indexed, world):
+        for key in PARTITIONS:
+            for file, records in opened(indexed.settings, key).files().items():
+                slug, _, split = key.partition("/")
+                named = explain(f"{slug}:{split}:{file}:{records - 1}", made.catalog, made.store)
+                found = find_entry(named.origin.viewer_url, made.catalog, made.store)
+                assert (found.entry, found.matched_by) == (named.entry, "row in the viewer")
+    with pytest.raises(UserError, match=r"data/low.jsonl of nemotron-math-v2/low has no row 6"):
+        find_entry(
+            "https://huggingface.co/datasets/nvidia/Nemotron-Math-v2/viewer/default/low?row=6",
+            indexed.catalog,
+            indexed.store,
+        )

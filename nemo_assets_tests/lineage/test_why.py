@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -84,9 +85,9 @@ def test_an_index_changes_nothing(own_sample: Settings):
 
 def test_a_pair_that_fell_just_short_is_measured_again(tmp_path: Path):
     settings = Settings(data_dir=tmp_path / "data", source_dir=tmp_path / "hub")
-    answer = " ".join(f"word{n}" for n in range(400))
-    longer = answer + " " + " ".join(f"more{n}" for n in range(150))
-    almost = " ".join(f"word{n}" for n in range(390)) + " and a new end"
+    words = ["".join(letters) for letters in itertools.product("abcdefghij", repeat=3)]  # numbers would have to agree
+    answer, longer = " ".join(words[:400]), " ".join(words[:550])
+    almost = " ".join(words[:200] + words[201:400])
     lines = [
         line(uuid=name, messages=messages("Say them all.", body))
         for name, body in (("short", answer), ("long", longer), ("close", almost))
@@ -117,7 +118,7 @@ def test_a_pair_that_fell_just_short_is_measured_again(tmp_path: Path):
 
 
 def test_an_unknown_code_and_a_split_without_ledger_are_told(sample: Settings, tmp_path: Path):
-    with pytest.raises(UserError, match="nope: no record has this code. There are empty_completion, exact_duplicate"):
+    with pytest.raises(UserError, match=r"nope: no record has this code. There are empty_completion, exact_duplicate"):
         page(sample, "nope")
     with pytest.raises(UserError, match="Materialise ledger first"):
         page(Settings(data_dir=tmp_path), "near_duplicate")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -62,7 +61,7 @@ def test_new_pools_take_words_and_sketches_over(own_sample: Settings):
     first = build(own_sample)
     policy = own_sample.catalog.pool_policy
     pools = {**policy.pools, "added": Pool(predicate="stats_char_len > 0", purpose="scoring")}
-    catalog = replace_catalog(own_sample, msgspec.structs.replace(policy, pools=pools))
+    catalog = msgspec.structs.replace(own_sample.catalog, pool_policy=msgspec.structs.replace(policy, pools=pools))
     split = own_sample.catalog.split(KEY)
     build_pools(split, catalog, own_sample.store)
     second = build(own_sample)
@@ -72,10 +71,6 @@ def test_new_pools_take_words_and_sketches_over(own_sample: Settings):
     ]
     assert inode(own_sample, second, "records") != inode(own_sample, first, "records")
     assert second.counters == first.counters
-
-
-def replace_catalog(made: Settings, policy: object) -> object:
-    return replace(made.catalog, pool_policy=policy)  # type: ignore[type-var]
 
 
 def test_a_killed_build_goes_on_where_it_was(own_sample: Settings):
