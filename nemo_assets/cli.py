@@ -212,11 +212,11 @@ def explain(
     """Say where a row came from and what became of a record."""
     from nemo_assets.lineage import explain as find_passport
     from nemo_assets.lineage import original_bytes, passport_text
-    from nemo_assets.lineage.coordinates import reference_at
+    from nemo_assets.lineage.coordinates import reference_at, source_of
 
     settings = _settings()
     named = reference_at(reference, settings) or reference
-    passport = find_passport(named, settings.catalog, settings.store)
+    passport = find_passport(named, settings.catalog, settings.store, settings.endpoint, source_of(settings))
     if raw:
         sys.stdout.buffer.write(original_bytes(passport))
     elif json_output:

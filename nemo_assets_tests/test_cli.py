@@ -275,7 +275,7 @@ def test_run_on_a_sample_works_beside_the_data_and_publishes_to_a_directory(shel
     assert json.loads(shell("status", "--json").out) == []
     listed = json.loads(shell("status", "--json", NEMO_DATA_DIR=str(shell.data / "samples/first-8")).out)
     stages = {entry["stage"]: entry for entry in listed}
-    assert list(stages)[:8] == [
+    assert list(stages)[:9] == [
         "raw",
         "normalized",
         "signatures",
@@ -283,6 +283,7 @@ def test_run_on_a_sample_works_beside_the_data_and_publishes_to_a_directory(shel
         "deduped",
         "ledger",
         "pools",
+        "lineage_index",
         "published",
     ]
     assert stages["ledger"].keys() >= {"stage", "partition", "data_version", "rows", "counters", "parts"}

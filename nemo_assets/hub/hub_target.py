@@ -98,10 +98,8 @@ class HubTarget:
         require_repo_id(repo_id)
         self.require_writable(repo_id)
         with self.hub.explained(repo_id, parent):
-            known = self._trees.get((repo_id, parent)) if parent and branch == MAIN else None  # the commit asks again
-            plan = self._plan(repo_id, change, base := known or self._base(repo_id, parent, branch))
-            if known and not plan:
-                base = self._base(repo_id, parent, branch)
+            base = self._base(repo_id, parent, branch)  # before gigabytes are sent; the commit itself asks again
+            plan = self._plan(repo_id, change, base)
             staging = staging_branch(change) if max(plan.size, files_of(change)) > COMMIT_FILES else None
             published = base.revision
             if plan:

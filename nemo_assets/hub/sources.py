@@ -19,7 +19,7 @@ from huggingface_hub.errors import RevisionNotFoundError
 
 from nemo_assets.disk import disk_told, make_directory
 from nemo_assets.errors import UserError
-from nemo_assets.hub.client import DEFAULT_ENDPOINT, Hub
+from nemo_assets.hub.client import DEFAULT_ENDPOINT, Hub, Retry
 from nemo_assets.hub.download import RemoteFile, download, partial_path
 from nemo_assets.hub.local_files import claimed, remember, sha256_at, take_over
 from nemo_assets.hub.remote_stream import open_remote
@@ -80,13 +80,17 @@ class Source(Protocol):
 
 
 def open_source(
-    repo_id: str, source_dir: Path | None = None, endpoint: str = DEFAULT_ENDPOINT, token: str | None = None
+    repo_id: str,
+    source_dir: Path | None = None,
+    endpoint: str = DEFAULT_ENDPOINT,
+    token: str | None = None,
+    retry: Retry = Retry(),  # noqa: B008  (it is frozen)
 ) -> Source:
     """The repo below `source_dir` where one is given, else on the Hub at `endpoint`."""
     require_repo_id(repo_id)
     if source_dir is not None:
         return DirectorySource(source_dir, repo_id)
-    return HubSource(repo_id, Hub(endpoint, token))
+    return HubSource(repo_id, Hub(endpoint, token, retry))
 
 
 def not_older(source: Source, known: str | None) -> Source:

@@ -1,21 +1,26 @@
-"""Rows of a release: which record they are.
+"""Places outside of this data directory: a row of a release, the source of a split.
 
-Belongs here: reading such an address and finding the record it names. Does not: references (`references`), pages.
+Belongs here: reading the address of a published row and finding the record it names. Does not: references
+(`references`), pages.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow.parquet as pq
 from pyarrow import ArrowInvalid
 
+from nemo_assets.catalog import Split
 from nemo_assets.errors import UserError
-from nemo_assets.hub.sources import require_repo_id
+from nemo_assets.hub.client import Retry
+from nemo_assets.hub.sources import Source, open_source, require_repo_id
 from nemo_assets.settings import Settings
 from nemo_assets.stages.landing import target_of
 
+_HURRIED = Retry(attempts=2, download_attempts=2, first_wait=0.5, longest_told_wait=2.0)
 _PUBLISHED = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+):(?P<file>.+\.parquet):(?P<row>\d+)")
 
 
@@ -28,6 +33,11 @@ def reference_at(text: str, settings: Settings) -> str | None:
     if found is None:
         return None
     return published_uid(found["repo"], found["revision"], found["file"], int(found["row"]), settings)
+
+
+def source_of(settings: Settings) -> Callable[[Split], Source]:
+    """Where the records of a split lie, as the settings say; asked without much patience, for somebody waits."""
+    return lambda split: open_source(split.repo, settings.source_dir, settings.endpoint, settings.token, _HURRIED)
 
 
 def published_uid(repo: str, revision: str, file: str, row: int, settings: Settings) -> str:

@@ -10,12 +10,13 @@ import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import polars as pl
 import pyarrow as pa
 
 from nemo_assets.catalog import Split
+from nemo_assets.hub.sources import Source
 from nemo_assets.lineage.entries import Entry, has_uid
 from nemo_assets.records.rows import SourceFileRef
 from nemo_assets.records.schema import REJECTED_SCHEMA
@@ -82,20 +83,38 @@ def read_original(entry: Entry, blob: SourceBlob, store: Store) -> Original | No
     """The record from its file, or as its rejection kept it; None where both are gone."""
     if blob.path is None:
         return _kept_by_rejection(entry, store)
+    with blob.path.open("rb") as stream:
+        return _read(entry, stream)
+
+
+def fetch_original(entry: Entry, split: Split, store: Store, source: Source) -> Original | None:
+    """The record read from its source, only the part of the file it lies in; None where the source has another file.
+
+    The revision is the one that was fetched when the ledger was made. Raises UserError where the source cannot be read.
+    """
+    raw = store.find(Stage.RAW, entry.partition)
+    of_entry = [file for file in raw.details["files"] if file["path"] == entry.source_file] if raw else []
+    for known in of_entry:
+        if not _is_of(entry, split, known["content_id"]):
+            continue
+        held_as = known.get("held_as", known["content_id"])
+        for file in source.files(known["revision"]):
+            if file.path == entry.source_file and file.content_id == held_as:
+                with source.open(file, known["revision"]) as stream:
+                    return _read(entry, stream)
+    return None
+
+
+def _read(entry: Entry, stream: BinaryIO) -> Original:
     if entry.source_offset is not None:
-        return Original("line", _line_at(blob.path, entry.source_offset))
-    values = _parquet_row(blob.path, entry.source_row)
+        stream.seek(entry.source_offset)
+        return Original("line", stream.readline().removesuffix(b"\n"))
+    values = _parquet_row(stream, entry.source_row, entry.place)
     return Original("parquet_row", json.dumps(values, ensure_ascii=False, default=_as_json).encode())
 
 
-def _line_at(path: Path, offset: int) -> bytes:
-    with path.open("rb") as stream:
-        stream.seek(offset)
-        return stream.readline().removesuffix(b"\n")
-
-
-def _parquet_row(path: Path, row: int) -> dict[str, Any]:
-    with open_parquet(path) as file:
+def _parquet_row(stream: BinaryIO, row: int, name: str) -> dict[str, Any]:
+    with open_parquet(stream, name) as file:
         group = 0
         while row >= (rows := file.metadata.row_group(group).num_rows):
             row, group = row - rows, group + 1
@@ -104,7 +123,7 @@ def _parquet_row(path: Path, row: int) -> dict[str, Any]:
                 names, columns = batch.schema.names, batch.slice(row, 1).columns
                 return {name: _value(column) for name, column in zip(names, columns, strict=True)}
             row -= batch.num_rows
-    raise ValueError(f"{path} has no row {row} in row group {group}")
+    raise ValueError(f"{name}: row group {group} has no row {row}")
 
 
 def _value(column: pa.Array) -> Any:

@@ -7,7 +7,7 @@ what a stage decided (`decisions`), how it is shown (`render`, `web`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +15,8 @@ from urllib.parse import quote
 import polars as pl
 
 from nemo_assets.catalog import Catalog, Split
+from nemo_assets.errors import UserError
+from nemo_assets.hub.sources import Source
 from nemo_assets.lineage.decisions import (
     Decision,
     Release,
@@ -32,7 +34,7 @@ from nemo_assets.lineage.decisions import (
 )
 from nemo_assets.lineage.entries import Entry, has_uid
 from nemo_assets.lineage.index import LineageIndex
-from nemo_assets.lineage.originals import Original, SourceBlob, find_blob, read_original
+from nemo_assets.lineage.originals import Original, SourceBlob, fetch_original, find_blob, read_original
 from nemo_assets.lineage.references import find_entry, ledgers
 from nemo_assets.lineage.survivors import Criterion, deciding_criterion
 from nemo_assets.lineage.versions import paths_of_version, stale_notes
@@ -92,11 +94,18 @@ class Passport:
         return {name: value.as_json() if isinstance(value, Original) else _plain(value) for name, value in told.items()}
 
 
-def explain(reference: str, catalog: Catalog, store: Store, endpoint: str = DEFAULT_ENDPOINT) -> Passport:
+def explain(
+    reference: str,
+    catalog: Catalog,
+    store: Store,
+    endpoint: str = DEFAULT_ENDPOINT,
+    source_of: Callable[[Split], Source] | None = None,
+) -> Passport:
     """The passport of the record that `reference` names.
 
     A reference is a row id, a record_uid, `<dataset>:<split>:<file>:<row>` (file empty where the split has one), an id
-    qualified by its partition (`<slug>/<split>:<id>`), a source uuid or problem id, or the beginning of an id.
+    qualified by its partition (`<slug>/<split>:<id>`), a source uuid or problem id, or the beginning of an id. Where
+    the source file is no longer here, the record is read from `source_of` its split, if given, which may still have it.
 
     Raises:
         AmbiguousReferenceError: several records match and not exactly one of them is kept.
@@ -105,7 +114,7 @@ def explain(reference: str, catalog: Catalog, store: Store, endpoint: str = DEFA
     found = find_entry(reference, catalog, store)
     entry, split = found.entry, catalog.split(found.entry.partition)
     blob = find_blob(entry, split, store)
-    original = read_original(entry, blob, store)
+    original, told = _original(entry, split, blob, store, source_of)
     row = _row_of(entry, store)
     values = row.row(0, named=True) if row is not None else None
     twins = _twins_of(entry, split, catalog, store)
@@ -131,7 +140,7 @@ def explain(reference: str, catalog: Catalog, store: Store, endpoint: str = DEFA
         scores=later.scores,
         row=values,
         also=found.also,
-        notes=_notes(entry, split, store, values, original),
+        notes=(*_notes(entry, split, store, values), *told),
         original=original,
     )
 
@@ -224,16 +233,31 @@ def _row_in_split(entry: Entry, store: Store) -> int | None:
     return entry.source_row + sum(file["records"] for path, file in files.items() if path < entry.source_file)
 
 
-def _notes(
-    entry: Entry, split: Split, store: Store, row: dict[str, Any] | None, original: Original | None
-) -> tuple[str, ...]:
+def _original(
+    entry: Entry, split: Split, blob: SourceBlob, store: Store, source_of: Callable[[Split], Source] | None
+) -> tuple[Original | None, list[str]]:
+    """The record as it stands in its file, here or at its source, and what there is to say about that."""
+    original = read_original(entry, blob, store)
+    if original is not None:
+        return original, []
+    gone = f"{entry.source_file} of {entry.partition} is no longer here as it was when the ledger was made"
+    if source_of is None:
+        return None, [f"{gone}."]
+    try:
+        original = fetch_original(entry, split, store, source_of(split))
+    except UserError as error:
+        return None, [f"{gone}, and its source cannot be read: {error}"]
+    return original, [
+        f"{gone}; the record was read from {split.repo}." if original else f"{gone}, nor at {split.repo}."
+    ]
+
+
+def _notes(entry: Entry, split: Split, store: Store, row: dict[str, Any] | None) -> tuple[str, ...]:
     notes = list(stale_notes(entry.partition, split.scope, store))
     if LineageIndex.open(store, entry.partition) is None:
         notes.append(f"{entry.partition} has no current lineage_index: its ledger was read through instead.")
     if row is None and entry.state != "rejected":
         notes.append(f"The version of the rows that the ledger of {entry.partition} was made from is no longer here.")
-    if original is None:
-        notes.append(f"{entry.source_file} of {entry.partition} is no longer here as it was when the ledger was made.")
     return tuple(notes)
 
 

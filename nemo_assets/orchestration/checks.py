@@ -15,6 +15,7 @@ import polars as pl
 from nemo_assets.dedup.guards import Finding, removal_shares
 from nemo_assets.dedup.signatures import SIGNATURE_SCHEMA
 from nemo_assets.errors import UserError
+from nemo_assets.lineage.completeness import find_gaps
 from nemo_assets.orchestration.external import SOURCE
 from nemo_assets.orchestration.partitions import Partitions, Per
 from nemo_assets.orchestration.resources import SettingsResource
@@ -84,6 +85,19 @@ def _counted(ledger: Manifest) -> int:
     """Kept, rejected and removed as the ledger's manifest says."""
     counters = ledger.counters
     return int(counters["kept"] + sum(counters["rejected"].values()) + sum(counters["removed"].values()))
+
+
+@chain_check(Stage.LINEAGE_INDEX)
+def lineage_is_complete(context: dg.AssetCheckExecutionContext, settings: SettingsResource) -> dg.AssetCheckResult:
+    """Every record ended once, every survivor is kept; rows drawn at random are rendered again from their records."""
+    here = settings.load()
+    gaps = find_gaps(here.catalog.split(context.partition_key), here.catalog, here.store)
+    named = {"ended_otherwise": gaps.ended_otherwise, "lost_survivors": gaps.lost_survivors, "untraced": gaps.untraced}
+    told = {name: f"{len(uids)}, such as {uids[0]}" for name, uids in named.items() if uids}
+    metadata: dict[str, Any] = {"records": gaps.records, "traced": gaps.traced, **told}
+    if gaps.unseen and gaps.lost_survivors and gaps.is_complete:
+        return _warning(f"Survivors may be in {', '.join(gaps.unseen)}, which have no ledger yet.", metadata)
+    return dg.AssetCheckResult(passed=gaps.is_complete, metadata=metadata)
 
 
 @chain_check(Stage.DUPLICATES, per="scope")
@@ -224,7 +238,7 @@ def _warning(description: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
 
 
 CHECKS = (
-    splits_match_the_source, records_are_conserved, ids_are_unique, removals_are_plausible,
+    splits_match_the_source, records_are_conserved, lineage_is_complete, ids_are_unique, removals_are_plausible,
     no_survivor_stands_for_too_many, all_candidates_were_compared, correctness_is_joined, release_is_at_destination,
     withdrawals_take_effect, rows_are_scored,
 )  # fmt: skip

@@ -191,7 +191,7 @@ def _write_sketches(path: Path, piece: Piece) -> int:
     """An array of a sketch a record; 255 all over for a record that became no row, as for a text without shingles."""
     sketches = np.full((piece.records, SKETCH_SLOTS), 0xFF, np.uint8)
     rows = 0
-    signatures = piece.signatures or itertools.repeat(None)
+    signatures = itertools.repeat(None) if piece.signatures is None else piece.signatures
     for source, signed in zip(piece.rows, signatures, strict=piece.signatures is not None):
         places = ["source_file", "source_row"]
         where = pl.read_parquet(source, columns=places)

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from nemo_assets.errors import UserError
 from nemo_assets.lineage import Passport, explain, original_bytes
 from nemo_assets.lineage.compare_rows import compare_rows
-from nemo_assets.lineage.coordinates import published_uid, reference_at
+from nemo_assets.lineage.coordinates import published_uid, reference_at, source_of
 from nemo_assets.web import conversation, row_view
 from nemo_assets.web.page import Site
 from nemo_assets.web.strip import Node, graph
@@ -45,7 +45,7 @@ def passport_of(site: Site, reference: str) -> Passport:
     """The passport of a record named as people name it, or by an address of the viewer or of a release."""
     settings = site.settings_of()
     named = reference_at(reference, settings) or reference
-    return explain(named, settings.catalog, settings.store, settings.endpoint)
+    return explain(named, settings.catalog, settings.store, settings.endpoint, source_of(settings))
 
 
 def _row(site: Site, request: Request) -> Response:
