@@ -218,14 +218,18 @@ def _release(manifest: Manifest) -> Metadata:
     }
 
 
+_LOADED = ("model", "revision", "precision")
+
+
 def _scores(checkpoints: Mapping[str, Mapping[str, Any]]) -> Metadata:
     """One line a checkpoint, what was loaded, and each mean NLL (nats per token) as a number, so that it is plotted."""
     lines = []
     loaded: Metadata = {}
     for name, summary in checkpoints.items():
-        figures = {key: value for key, value in summary.items() if not isinstance(value, dict | str)}
+        figures = {key: value for key, value in summary.items() if key not in ("status", *_LOADED)}
         lines.append({"checkpoint": name, "ok": summary["status"].get("ok", 0), **figures})
-        loaded[f"loaded_{name}"] = f"{summary['model']} @ {summary['revision']}"
+        if summary["model"] is not None:  # of imported scores nobody may know
+            loaded[f"loaded_{name}"] = f"{summary['model']} @ {summary['revision']}"
     means = {f"nll_mean_{name}": s["nll_mean"] for name, s in checkpoints.items() if s["nll_mean"] is not None}
     return ({"scores": table(lines)} if lines else {}) | loaded | means
 

@@ -178,6 +178,20 @@ def test_scores_are_a_table_and_each_mean_is_a_number_to_plot(tmp_path: Path):
     assert table.records[0].data["ok"] == 3
 
 
+def test_imported_scores_stand_beside_measured_ones_though_nobody_knows_their_model(tmp_path: Path):
+    measured = {
+        "rows": 4, "status": {"ok": 4}, "coverage": 1.0, "nll_mean": 1.25,
+        "model": "org/student", "revision": "abc", "precision": "float32",
+    }  # fmt: skip
+    imported = measured | dict.fromkeys(("nll_mean", "model", "revision", "precision")) | {"status": {"not_scored": 4}}
+
+    for checkpoints in ({"a": measured, "b": imported}, {"b": imported, "a": measured}):
+        shown = _shown(tmp_path, "scored", counters={"rows": 4, "checkpoints": checkpoints})
+        assert [record.data["checkpoint"] for record in shown["scores"].records] == list(checkpoints)
+        assert shown["loaded_a"] == "org/student @ abc"
+        assert "loaded_b" not in shown
+
+
 def test_a_sample_says_that_it_is_one(tmp_path: Path):
     manifest = Manifest("raw", "alpha/low", "v1", "d1", {}, {})
 
