@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nemo_assets.hub.card_content import IMAGES
+from nemo_assets.subset_plots import Distribution, Point, nll_bands, selection_funnel, student_against_reference
 
 if TYPE_CHECKING:  # costs half a second and 150 MB, which only what draws should pay
     import altair as alt
@@ -31,16 +32,18 @@ _LAST_TENTH = 100  # of a nat: the bin of scores that takes all above
 def card_images(records: Iterable[Record], results: Iterable[Record] = ()) -> dict[str, bytes]:
     """Path in the repo → picture, for all that the records of releases and of scores have figures for.
 
-    `results` are records with `checkpoints`: by name, with a `histogram` of nll_mean by lower edge, in tenths.
+    `results` are records with `checkpoints`: by name, with a `histogram` of nll_mean by lower edge, in tenths; and with
+    `subsets`: by name, with `nll` and `points`.
     """
-    told = list(records)
-    scores = _summed_by_checkpoint(results)
-    tokens, correctness, domain, nll = IMAGES
+    told, scored = list(records), list(results)
+    scores = _summed_by_checkpoint(scored)
+    tokens, correctness, domain, nll, *of_subsets = IMAGES
     drawn = {
         tokens: _tokens(_binned(told, "tokens")),
         correctness: _correctness(_binned(told, "correctness")),
         domain: _domains(_binned(told, "domain")),
         nll: _nll(scores),
+        **dict(zip(of_subsets, _subsets(scored), strict=True)),
     }
     return {path: picture for path, picture in drawn.items() if picture is not None}
 
@@ -154,6 +157,31 @@ def _nll(bins: Bins) -> bytes | None:
     lines = chart.mark_line(interpolate="step-after", strokeWidth=2)
     areas = chart.mark_area(interpolate="step-after", opacity=0.15, line=False)
     return _png(alt.layer(areas, lines), "Surprise of each checkpoint", bins, counted="scores")
+
+
+def _subsets(results: Sequence[Record]) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Distribution, student against reference, and sizes of the training subsets; nothing of those without rows."""
+    found: dict[str, list[Any]] = {}
+    for record in results:
+        for name, subset in record.get("subsets", {}).items():
+            found.setdefault(name, []).append(subset)
+    rows = {name: sum(each["rows"] for each in told) for name, told in found.items()}
+    if not any(rows.values()):
+        return None, None, None
+    groups = {
+        name: Distribution(*(_sum(each["nll"][which] for each in found[name]) for which in ("all", "chosen")))
+        for name, count in rows.items()
+        if count
+    }
+    points = {tuple(point) for told in found.values() for each in told for point in each["points"]}
+    scored = max(sum(group.all.values()) for group in groups.values())
+    return (
+        nll_bands(groups, "Training subsets among all scored rows", "png"),
+        student_against_reference([Point(*point) for point in sorted(points)], "Student against reference", "png")
+        if points
+        else None,
+        selection_funnel([("scored", scored), *rows.items()], "Rows of the training subsets", "png"),
+    )
 
 
 def _values(bins: Bins, label: Any) -> list[dict[str, Any]]:

@@ -40,11 +40,20 @@ def run_chain(
     yield from _run_group(splits, [s for s in BEFORE_DUPLICATES if s in wanted], settings, materialize)
     if Stage.DUPLICATES in wanted:
         for scope in sorted({split.scope for split in splits}):
-            made = standing(Stage.DUPLICATES, scope, settings).currency != "current"
-            if made:
-                materialize([(Stage.DUPLICATES.value, scope)])
-            yield Step(scope, (Stage.DUPLICATES,) * made, (Stage.DUPLICATES,) * (not made))
+            yield _run_whole(Stage.DUPLICATES, scope, settings, materialize)
     yield from _run_group(splits, [s for s in AFTER_DUPLICATES if s in wanted], settings, materialize)
+    if Stage.SUBSETS in wanted:
+        for name in settings.catalog.subset_policy.subsets:
+            yield _run_whole(Stage.SUBSETS, name, settings, materialize)
+    yield from _run_group(splits, [s for s in (Stage.RESULTS,) if s in wanted], settings, materialize)
+
+
+def _run_whole(stage: Stage, partition: str, settings: Settings, materialize: Materialize) -> Step:
+    """A partition that is made from several splits."""
+    made = standing(stage, partition, settings).currency != "current"
+    if made:
+        materialize([(stage.value, partition)])
+    return Step(partition, (stage,) * made, (stage,) * (not made))
 
 
 def _read_evaluation_sets(settings: Settings, materialize: Materialize) -> Step:

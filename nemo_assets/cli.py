@@ -23,7 +23,7 @@ import msgspec
 import polars as pl
 import typer
 
-from nemo_assets import diff_command, lineage_commands, progress, release_commands, scoring_commands
+from nemo_assets import diff_command, lineage_commands, progress, release_commands, scoring_commands, subset_commands
 from nemo_assets.catalog import Split
 from nemo_assets.disk import explained
 from nemo_assets.errors import ConservationError, UserError
@@ -32,7 +32,7 @@ from nemo_assets.storage import Stage
 from nemo_assets.terminal import Bars, err, grouped_table, out, table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-for commands in (lineage_commands, diff_command, release_commands, scoring_commands):
+for commands in (lineage_commands, diff_command, release_commands, scoring_commands, subset_commands):
     commands.register(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PACKAGE = Path(__file__).parent
-_WITH_COMPILED_CODE = ("dedup", "records")
+_WITH_COMPILED_CODE = ("dedup", "records", "selection")
 
 
 def compiled(function: Function) -> Function:

@@ -1,4 +1,4 @@
-"""`nemo-assets find` and `why`: looking for records by what is in them, and at what a rule did.
+"""`nemo-assets find`, `why` and `compare`: records by what is in them, what a rule did, what a change of it did.
 
 Belongs here: options, and how answers are shown. Does not: any work (`lineage`).
 """
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nemo_assets.settings import Settings
-from nemo_assets.terminal import out
+from nemo_assets.terminal import out, table
 
 if TYPE_CHECKING:
+    from nemo_assets.lineage.compare_versions import Cell, End, LedgerVersion, VersionComparison
     from nemo_assets.lineage.find import Finding, Hit
     from nemo_assets.lineage.why import Judged, RuleEffect
 
@@ -27,7 +28,7 @@ _BAR = 40  # characters of the longest bar of a histogram
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (find, why):
+    for command in (find, why, compare):
         app.command()(command)
 
 
@@ -72,6 +73,67 @@ def why(
         _show_rule(rule)
     for note in page.notes:
         out.print(note, soft_wrap=True)
+
+
+def compare(
+    split: Annotated[str, typer.Argument(help="<dataset-slug>/<split>.")],
+    old: Annotated[str | None, typer.Option("--from", help="Version; the one before, if left out.")] = None,
+    new: Annotated[str | None, typer.Option("--to", help="Version; the current one, if left out.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples: the same seed shows the same rows.")] = 0,
+    json_output: Json = False,
+) -> None:
+    """Compare two versions of the ledger of a split: which records end otherwise, and what made the difference."""
+    from nemo_assets.lineage.compare_versions import compare_versions, ledger_versions
+
+    settings = Settings.from_environment()
+    chosen = settings.catalog.split(split)
+    found = compare_versions(chosen, old, new, settings.store, seed)
+    if json_output:
+        _print_json(found.as_json())
+        return
+    _show_comparison(found)
+    out.print("Versions there are:")
+    for version in ledger_versions(chosen, settings.store):
+        out.print(f"  {_version_line(version)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_comparison(found: VersionComparison) -> None:
+    for side, version in (("from", found.old), ("to", found.new)):
+        out.print(f"{side:<5} {_version_line(version)}", markup=False, highlight=False, soft_wrap=True)
+    counts = f"{found.unchanged:,} unchanged, {found.changed:,} changed"
+    out.print(f"{counts}, {found.appeared:,} appeared, {found.vanished:,} vanished")
+    rows = [(_end(cell.old), _end(cell.new), f"{cell.records:,}", f"{cell.changed:,}") for cell in found.cells]
+    out.print(table("Records by how they ended", ("was", "is", "records", "changed"), rows, ("records", "changed")))
+    for cell in found.cells:
+        for line in _cell_lines(cell):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
+    for file in found.files:
+        told = f"{_visible(file.path)}: {file.vanished:,} records vanished, {file.appeared:,} appeared"
+        out.print(told, markup=False, soft_wrap=True)
+    if found.differences:
+        made = [(f"{d.stage} of {d.partition}", d.meaning, d.old or "-", d.new or "-") for d in found.differences]
+        out.print(table("What the versions were made from", ("stage", "what differs", "from", "to"), made))
+    for note in found.notes:
+        out.print(note, soft_wrap=True)
+
+
+def _version_line(version: LedgerVersion) -> str:
+    current = ", current" if version.is_current else "" if version.is_whole else ", its files are gone"
+    counts = f"{version.records:,} records, {version.kept:,} kept"
+    return f"{version.version}  since {version.since:%Y-%m-%d %H:%M} UTC, {counts}{current}"
+
+
+def _end(end: End | None) -> str:
+    return "not there" if end is None else f"{end.state} {end.code or ''}".rstrip()
+
+
+def _cell_lines(cell: Cell) -> Iterator[str]:
+    """A sample of what changed in a cell."""
+    if cell.sample:
+        yield f"{_end(cell.old)} → {_end(cell.new)}, {len(cell.sample)} of {cell.changed:,}:"
+    for moved in cell.sample:
+        survivor = f"  behind {moved.entry.survivor_uid}" if moved.entry.survivor_uid else ""
+        yield f"  {moved.record_uid}  {_visible(moved.entry.place)}{survivor}"
 
 
 def _finding_lines(finding: Finding) -> Iterator[str]:

@@ -17,8 +17,9 @@ from nemo_assets.catalog.entries import (
     Withdrawal,
 )
 from nemo_assets.catalog.loader import CATALOG_DIR, EVALUATION_SETS, load_catalog
+from nemo_assets.catalog.subset_policy import SubsetPolicy, load_subset_policy, policy_digest
 
 __all__ = [
     "CATALOG_DIR", "EVALUATION_SETS", "Catalog", "Checkpoint", "DuplicatePolicy", "EvaluationSet", "Pool", "PoolPolicy",
-    "SourceEntry", "Split", "Withdrawal", "load_catalog",
+    "SourceEntry", "Split", "SubsetPolicy", "Withdrawal", "load_catalog", "load_subset_policy", "policy_digest",
 ]  # fmt: skip

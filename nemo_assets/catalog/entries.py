@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from nemo_assets.catalog.subset_policy import SubsetPolicy
 from nemo_assets.errors import UserError
 
 Effort = Literal["low", "medium", "high"]
@@ -187,6 +188,7 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
     checkpoints: dict[str, Checkpoint]
     evaluation_sets: dict[str, EvaluationSet]
     duplicate_policy: DuplicatePolicy
+    subset_policy: SubsetPolicy
     withdrawals: tuple[Withdrawal, ...] = ()
 
     @cached_property

@@ -17,6 +17,7 @@ from nemo_assets.catalog.entries import (
     SourceEntry,
     Withdrawal,
 )
+from nemo_assets.catalog.subset_policy import SubsetPolicy, load_subset_policy
 from nemo_assets.errors import UserError
 
 CATALOG_DIR = Path(__file__).parent
@@ -66,8 +67,9 @@ def load_catalog(directory: Path = CATALOG_DIR) -> Catalog:
     checkpoints = _decode(directory / "policies" / "checkpoints.yaml", _Checkpoints).checkpoints
     evaluation_sets = _evaluation_sets(directory / "policies" / EVALUATION_SETS)
     duplicates = _duplicate_policy(directory / "policies" / "duplicates.yaml", sources)
+    subsets = _subset_policy(directory / "policies" / "subsets.yaml", checkpoints)
     withdrawals = _withdrawals(directory / "policies" / "withdrawals.yaml", sources)
-    return Catalog(sources, policy, checkpoints, evaluation_sets, duplicates, withdrawals)
+    return Catalog(sources, policy, checkpoints, evaluation_sets, duplicates, subsets, withdrawals)
 
 
 def _evaluation_sets(path: Path) -> dict[str, EvaluationSet]:
@@ -85,6 +87,12 @@ def _duplicate_policy(path: Path, sources: dict[str, SourceEntry]) -> DuplicateP
     if unknown := sorted(policy.removal_ceilings.keys() - sources.keys()):
         raise UserError(f"{path}: removal_ceilings names {unknown[0]!r}, which is no source here.")
     return policy
+
+
+def _subset_policy(path: Path, checkpoints: dict[str, Checkpoint]) -> SubsetPolicy:
+    if not path.exists():
+        raise UserError(f"{path}: the catalog needs this file.")
+    return load_subset_policy(path, checkpoints)
 
 
 def _withdrawals(path: Path, sources: dict[str, SourceEntry]) -> tuple[Withdrawal, ...]:

@@ -15,7 +15,10 @@ from typing import Any
 from nemo_assets.errors import ConservationError
 
 ROWS_CONFIG = "rows"
-IMAGES = ("images/tokens.png", "images/correctness.png", "images/domain.png", "images/nll.png")
+IMAGES = (
+    "images/tokens.png", "images/correctness.png", "images/domain.png", "images/nll.png", "images/subset_nll.png",
+    "images/subset_scatter.png", "images/subset_funnel.png",
+)  # fmt: skip
 """Pictures that a card may show, in its order."""
 
 

@@ -23,6 +23,9 @@ _IMAGE_TEXTS = (
     "Rows by correctness of the teacher on the problem",
     "Rows by domain",
     "Rows by mean negative log-likelihood in nats per token under each checkpoint",
+    "Where the rows of each training subset lie among all scored rows, by mean negative log-likelihood",
+    "Mean negative log-likelihood of rows under the student against that under the reference",
+    "Rows with a score, and rows of each training subset",
 )
 _SIDE_CONFIGS = {
     "ledger": "One entry for every record of the source: kept, rejected, removed or withdrawn, with code and evidence",
@@ -32,6 +35,7 @@ _SIDE_CONFIGS = {
     "inventory": "Fields of the source records: types, how often each is null, examples",
     "metadata_coverage": "How many rows have correctness, verification, tools and other metadata",
     "scores": "Negative log-likelihood of rows under each checkpoint, joined by `id`",
+    "strata": "What the training subsets were ranked within, and the cut-points that place a later row",
 }
 _SUBSET = "subset_"
 

@@ -15,8 +15,10 @@ import polars as pl
 from nemo_assets.catalog import Catalog, Split
 from nemo_assets.dedup.rules import CODE_EXACT
 from nemo_assets.lineage.entries import Entry, has_uid
+from nemo_assets.lineage.index import Located
 from nemo_assets.lineage.originals import SourceBlob
 from nemo_assets.lineage.pool_reasons import pool_reasons
+from nemo_assets.lineage.stage_rows import row_named
 from nemo_assets.lineage.survivors import Criterion
 from nemo_assets.records.recipe import pools_recipe
 from nemo_assets.records.schema import CORRECTNESS_COLUMNS
@@ -29,7 +31,10 @@ _EXACT_THRESHOLD = 1.0
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision: `value` was measured, `threshold` is what it was held against; both None where nothing was."""
+    """One decision: `value` was measured, `threshold` is what it was held against; both None where nothing was.
+
+    run_id: the Dagster run that made what holds the decision, where that is known.
+    """
 
     stage: str
     outcome: str
@@ -37,6 +42,7 @@ class Decision:
     value: Any = None
     threshold: Any = None
     evidence: dict[str, Any] = field(default_factory=dict)
+    run_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,21 +96,25 @@ def id_before_renaming(entry: Entry, split: Split, store: Store) -> str | None:
     """The id a kept row had before it got part of its digest, because another row has its uuid too; else None."""
     duplicates = store.find(Stage.DUPLICATES, split.scope)
     decided = duplicates.details["splits"].get(split.key) if duplicates else None
-    path = store.root / decided["renamed_part"] if decided else None
-    if entry.state != "kept" or path is None or not path.is_file():
+    if duplicates is None or decided is None or entry.state != "kept":
         return None
-    renamed = pl.scan_parquet(path).filter(has_uid(entry.uid)).collect()
+    part = next(part for part in duplicates.parts if part.path == decided["renamed_part"])
+    if part.rows == 0 or not store.path(part).is_file():
+        return None
+    # Few rows, sorted by uid: row groups that cannot have it are skipped.
+    renamed = pl.scan_parquet(store.path(part)).filter(has_uid(entry.uid)).collect()
     return str(renamed["id"][0]) if renamed.height else None
 
 
 def pool_decisions(
-    entry: Entry, row: pl.DataFrame, catalog: Catalog, store: Store, pools: Manifest | None
+    entry: Entry, row: pl.DataFrame, catalog: Catalog, store: Store, pools: Manifest | None, place: Located | None
 ) -> tuple[tuple[str, ...] | None, list[Decision]]:
     """The pools a kept row is in (None where they were made without it), and a decision for each pool of the catalog.
 
-    `row` is the row as the predicates saw it, with joined correctness.
+    `row` is the row as the predicates saw it, with joined correctness; `place`: where the index says it lies.
     """
-    member = _first(store, pools, "rows", entry) if pools else None
+    kept = place.kept if place else None
+    member = row_named(store, pools, "rows", ("record_uid", entry.uid), kept) if pools else None
     if pools is None or member is None:
         return None, [Decision(Stage.POOLS, "pools not made yet")]
     edited = pools.settings.get("pools") != pools_recipe(catalog)
@@ -117,21 +127,21 @@ def pool_decisions(
     return tuple(member["pools"]), decisions
 
 
-def with_joined_correctness(row: pl.DataFrame, entry: Entry, store: Store) -> pl.DataFrame:
+def with_joined_correctness(row: pl.DataFrame, entry: Entry, store: Store, place: Located | None) -> pl.DataFrame:
     """The row with the correctness that `pools` joined to it from the source it was rendered from, if any."""
     pools = store.find(Stage.POOLS, entry.partition)
-    joined = _first(store, pools, "joined", entry) if pools else None
+    if pools is None or entry.state != "kept":
+        return row
+    is_known = place is not None and place.pools_version == pools.data_version
+    number = place.joined if place is not None and is_known else None
+    if is_known and number is None:
+        return row
+    joined = row_named(store, pools, "joined", ("record_uid", entry.uid), number)
     if joined is None:
         return row
     return row.with_columns(
         pl.coalesce(name, pl.lit(joined[name], row.schema[name])).alias(name) for name in CORRECTNESS_COLUMNS
     )
-
-
-def _first(store: Store, manifest: Manifest, table: str, entry: Entry) -> dict[str, Any] | None:
-    paths = store.paths(manifest, table)
-    found = pl.scan_parquet(paths).filter(has_uid(entry.uid)).collect() if paths else pl.DataFrame()
-    return found.row(0, named=True) if found.height else None
 
 
 def release_of(entry: Entry, pools: Sequence[str], published: Manifest | None, ledger: Manifest) -> Release | None:
@@ -161,12 +171,16 @@ def release_decision(release: Release | None) -> Decision:
     return Decision(Stage.PUBLISHED, outcome, evidence=asdict(release))
 
 
-def scores_of(entry: Entry, text_sha1: str, store: Store, scored: Manifest | None) -> Scores:
+def scores_of(entry: Entry, text_sha1: str, store: Store, scored: Manifest | None, place: Located | None) -> Scores:
     """One score for each checkpoint; `is_current` says whether the text that was scored is that of the row now."""
-    parts = [part for part in scored.parts if part.table.startswith("scores")] if scored else []
-    frames = [pl.scan_parquet(store.path(part)).filter(pl.col("id") == entry.id) for part in parts]
-    scores = [score for table in pl.collect_all(frames) for score in table.iter_rows(named=True)]
-    return tuple(score | {"is_current": score.get("text_sha1", text_sha1) == text_sha1} for score in scores)
+    tables = dict.fromkeys(part.table for part in scored.parts if part.table.startswith("scores")) if scored else {}
+    kept, scores = place.kept if place else None, []
+    for table in tables:
+        assert scored is not None
+        score = row_named(store, scored, table, ("id", entry.id), kept)
+        if score is not None:
+            scores.append(score | {"is_current": score.get("text_sha1", text_sha1) == text_sha1})
+    return tuple(scores)
 
 
 def score_decisions(scores: Sequence[dict[str, Any]], scored: Manifest | None) -> Iterator[Decision]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -128,6 +129,11 @@ class ScannedLedger:
 
     def files(self) -> dict[str, int]:
         return dict(self.frame.group_by("source_file").len().sort("source_file").collect().iter_rows())
+
+    def of_uids(self, uids: Collection[bytes]) -> list[Entry]:
+        """The entries there are of these records, in row order."""
+        wanted = pl.Series(list(uids), dtype=pl.Binary)
+        return self._where(pl.col("record_uid").is_in(wanted.implode()), len(uids))
 
     def at(self, file: str, row: int) -> Entry | None:
         found = self._where((pl.col("source_file") == file) & (pl.col("source_row") == row), 1)

@@ -15,7 +15,7 @@ from nemo_assets.catalog import Catalog
 from nemo_assets.errors import UserError
 from nemo_assets.harmony import START, content_sha1, parse_harmony, sha1_text_id, turns_of_parsed
 from nemo_assets.lineage.entries import Entry, is_hex
-from nemo_assets.lineage.index import LineageIndex
+from nemo_assets.lineage.index import LineageIndex, why_unusable
 from nemo_assets.lineage.references import AmbiguousReferenceError, find_entry
 from nemo_assets.lineage.similar import candidates, likeness
 from nemo_assets.lineage.text_search import (
@@ -61,7 +61,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search looked at; `missing` are splits that have a ledger but no current index.
+    """What a search looked at; `missing`: the splits that have a ledger but no current index, with the reason.
 
     built: when the oldest of the indexes was made, ISO 8601.
     """
@@ -70,16 +70,18 @@ class Searched:
     records: int
     texts: int
     built: str | None
-    missing: tuple[str, ...]
+    missing: dict[str, str]
 
     def sentence(self) -> str:
         """What was searched and what not, for a reader."""
+        unused = ", ".join(f"{key} ({why})" for key, why in self.missing.items())
         if not self.splits:
-            return "No text was searched: no split has a current index. Materialise lineage_index first."
+            told = f" Not usable: {unused}." if unused else ""
+            return f"No text was searched: no split has a current index.{told} Materialise lineage_index first."
         whole = f"Searched {self.texts:,} texts of {self.records:,} records (kept, removed and rejected)"
         told = f"{whole} of {len(self.splits)} splits, indexed {self.built} or later."
-        if self.missing:
-            told += f" Not searched, without a current index: {', '.join(self.missing)}."
+        if unused:
+            told += f" Not searched, without a current index: {unused}."
         return told
 
 
@@ -116,16 +118,17 @@ def find(text: str, catalog: Catalog, store: Store, limit: int = 10) -> Finding:
             notes.append(note)
     if len(paste) > LONGEST:
         notes.append(f"Of {len(paste):,} characters the first {LONGEST:,} were looked for.")
-    search = _Search(paste[:LONGEST], (whole, paste), indexes, limit)
+    search = _Search(paste[:LONGEST], (whole, paste), indexes, limit, notes)
     return Finding(search.paste, tuple(search.hits()), searched, tuple(notes))
 
 
 def _searched(indexes: Sequence[LineageIndex], catalog: Catalog, store: Store) -> Searched:
     found = [index.partition for index in indexes]
-    missing = (key for key in catalog.splits if key not in found and store.find(Stage.LEDGER, key) is not None)
+    without = (key for key in catalog.splits if key not in found and store.find(Stage.LEDGER, key) is not None)
+    missing = {key: why for key in without if (why := why_unusable(store, key)) is not None}
     texts = sum(index.manifest.counters["texts"] for index in indexes)
     built = min((index.manifest.details["built"] for index in indexes), default=None)
-    return Searched(tuple(found), sum(index.records for index in indexes), texts, built, tuple(missing))
+    return Searched(tuple(found), sum(index.records for index in indexes), texts, built, missing)
 
 
 def _named(reference: str, catalog: Catalog, store: Store) -> tuple[list[Hit], str]:
@@ -141,12 +144,16 @@ def _named(reference: str, catalog: Catalog, store: Store) -> tuple[list[Hit], s
 
 @dataclass(frozen=True)
 class _Search:
-    """One search for a text. `whole` is the paste before it was cut, as it came and without white space around it."""
+    """One search for a text. `whole` is the paste before it was cut, as it came and without white space around it.
+
+    notes: takes what there is to say about the search.
+    """
 
     paste: str
     whole: tuple[str, str]
     indexes: Sequence[LineageIndex]
     limit: int
+    notes: list[str]
 
     def hits(self) -> list[Hit]:
         """Equal ones first, then those with common words, then similar ones; no record twice."""
@@ -184,11 +191,14 @@ class _Search:
         self, paste: Words, windows: Sequence[Window], seeds: Sequence[Window], known: set[str]
     ) -> list[Hit]:
         """Records that hold some of the windows, with all that they have in common with the paste around the seeds."""
-        voted = [
-            (-weight, place, number)
-            for place, index in enumerate(self.indexes)
-            for number, weight in votes(paste, windows, index).items()
-        ]
+        found = votes(paste, windows, self.indexes)
+        if found.left_out:
+            size = windows[0].end - windows[0].begin
+            self.notes.append(
+                f"{found.left_out} of {len(windows)} stretches of {size} words were not looked up: their words are "
+                "common, and other stretches were found."
+            )
+        voted = [(-weight, place, number) for (place, number), weight in found.weights.items()]
         waiting = [(self.indexes[place], number) for _, place, number in sorted(voted)[:_MOST_READ]]
         hits: list[Hit] = []
         while waiting and len(hits) < self.limit:

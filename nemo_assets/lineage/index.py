@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
-import polars as pl
-import pyarrow.parquet as pq
+import numpy as np
 
 from nemo_assets.errors import UserError
 from nemo_assets.lineage.entries import Entry, evidence_of, is_hex, is_uid
-from nemo_assets.stages.lineage_index import RECORDS, SKETCHES, TEXT, searchable
+from nemo_assets.lineage.stage_rows import row_at, values_at
+from nemo_assets.stages.lineage_index import INDEX_FORMAT, RECORDS, SKETCHES, TEXT, searchable
 from nemo_assets.stages.lineage_records import STATES, cut_digest
 from nemo_assets.storage import Manifest, Stage, Store
 
@@ -52,7 +51,7 @@ LOOKUPS = {
     "text": f"{_NUMBER} INDEXED BY by_text WHERE text = ? {_FIRST}",
     "survivor": f"{_ENTRY} INDEXED BY by_survivor WHERE survivor = ? {_FIRST}",
     "survivors": "SELECT count(*) FROM records INDEXED BY by_survivor WHERE survivor = ?",
-    "place": "SELECT part, part_row, pool_set FROM records WHERE record = ?",
+    "place": "SELECT part, part_row, pool_set, base, joined FROM records WHERE record = ?",
     "above": f"{_VALUE} AND value >= ? ORDER BY value, record LIMIT ?",
     "below": f"{_VALUE} AND value < ? ORDER BY value DESC, record LIMIT ?",
     "values": "SELECT value, count(*) FROM records INDEXED BY by_value WHERE reason = ? GROUP BY value",
@@ -72,37 +71,53 @@ class Dictionaries(NamedTuple):
     files: list[tuple[int, str, int]]
     reasons: list[tuple[str, str | None, float | None]]
     pool_sets: list[list[str]]
-    parts: list[tuple[str, str, str]]
+    parts: list[tuple[str, str, str, int]]
 
 
 class Located(NamedTuple):
-    """Where the row of a record lies: `source` is the table of the stage; pools are None until they are made."""
+    """Where the row of a record lies: `source` is the table of the stage; pools are None until they are made.
+
+    pools_version: data version of the pools that `pools` and `joined` are of, None without pools;
+    base: its row among all normalized ones, as of its signature; kept: among the kept ones, as of its pools and scores;
+    joined: in the correctness that was joined to rendered text. None where it is not among them.
+    """
 
     stage: str
     source: str
     path: Path
     row: int
     pools: tuple[str, ...] | None
+    pools_version: str | None
+    base: int | None
+    kept: int | None
+    joined: int | None
+
+
+class IndexFile(NamedTuple):
+    """A file of an index as it was found: another inode or time of change is another file, which lies there now."""
+
+    path: Path
+    inode: int
+    modified: int
 
 
 @dataclass(frozen=True)
 class LineageIndex:
-    """The index of one split: of `manifest`, over the ledger of `ledger`. Records are numbered in ledger order."""
+    """The index of one split: of `manifest`, over the ledger of `ledger`. Records are numbered in ledger order.
+
+    found: the files of the index, by table.
+    """
 
     partition: str
     manifest: Manifest
     ledger: Manifest
     store: Store
+    found: dict[str, list[IndexFile]]
 
     @classmethod
     def open(cls, store: Store, partition: str) -> LineageIndex | None:
-        """The index of a split; None where there is none, where files of it are missing, or the ledger is newer."""
-        manifest, ledger = (store.find(stage, partition) for stage in (Stage.LINEAGE_INDEX, Stage.LEDGER))
-        if manifest is None or ledger is None or manifest.inputs["ledger"] != ledger.data_version:
-            return None
-        files = ((store.path(part), part.bytes) for part in (*manifest.parts, *ledger.parts))
-        whole = all(path.is_file() and path.stat().st_size == size for path, size in files)
-        return cls(partition, manifest, ledger, store) if whole else None
+        """The index of a split; None where there is none that can be used: `why_unusable` gives the reason."""
+        return _opened(store, partition)[0]
 
     @property
     def records(self) -> int:
@@ -173,15 +188,23 @@ class LineageIndex:
 
     def located(self, number: int) -> Located:
         """Where the row of a record, or what it was rejected with, lies."""
-        part, row, pool_set = self._ask("place", number)[0]
-        stage, source, path = self.dictionaries.parts[part]
+        part, row, pool_set, base, joined = self._ask("place", number)[0]
+        stage, source, path, first = self.dictionaries.parts[part]
         pools = None if pool_set is None else tuple(self.dictionaries.pool_sets[pool_set])
-        return Located(stage, source, self.store.root / path, row, pools)
+        kept = first + row if stage == Stage.DEDUPED else None
+        return Located(
+            stage, source, self.store.root / path, row, pools, self.manifest.inputs.get("pools"), base, kept, joined
+        )  # fmt: skip
+
+    def place_of(self, uid: bytes) -> Located | None:
+        """Where the row of the record with this uid lies; None for a uid of no record of this split."""
+        found = self._ask("uid", uid)
+        return self.located(found[0][0]) if found else None
 
     def row(self, number: int) -> dict[str, Any] | None:
         """The canonical row of a record; None for one that was rejected before it became one."""
         place = self.located(number)
-        return None if place.source == "rejected" else _row_at(place.path, place.row)
+        return None if place.source == "rejected" else row_at(place.path, place.row)
 
     def texts(self, numbers: Sequence[int]) -> list[str | None]:
         """The text of each record as it is searched; None where it has none or its file is no longer there."""
@@ -190,15 +213,19 @@ class LineageIndex:
     @property
     def dictionaries(self) -> Dictionaries:
         with self.damage_told():
-            return _dictionaries(self._path(RECORDS))
+            return _dictionaries(self.record_file)
 
     @property
-    def text_files(self) -> list[Path]:
-        return self.store.paths(self.manifest, TEXT)
+    def text_files(self) -> list[IndexFile]:
+        return self.found[TEXT]
 
     @property
-    def sketch_file(self) -> Path:
-        return self._path(SKETCHES)
+    def sketch_file(self) -> IndexFile:
+        return self.found[SKETCHES][0]
+
+    @property
+    def record_file(self) -> IndexFile:
+        return self.found[RECORDS][0]
 
     def ask(self, question: str, *values: Any) -> list[Any]:
         """The answer to one of LOOKUPS."""
@@ -211,17 +238,14 @@ class LineageIndex:
             yield
         except sqlite3.DatabaseError as error:
             raise UserError(
-                f"{self._path(RECORDS).parent}: the index is damaged ({error}). Delete it and materialise "
+                f"{self.record_file.path.parent}: the index is damaged ({error}). Delete it and materialise "
                 f"lineage_index of {self.partition} again."
             ) from None
-
-    def _path(self, table: str) -> Path:
-        return self.store.paths(self.manifest, table)[0]
 
     def _ask(self, question: str, *values: Any) -> list[Any]:
         try:
             with self.damage_told():
-                return connection(self._path(RECORDS)).execute(LOOKUPS[question], values).fetchall()
+                return connection(self.record_file).execute(LOOKUPS[question], values).fetchall()
         except UnicodeEncodeError:
             return []  # no text that is stored holds a lone surrogate
 
@@ -233,7 +257,7 @@ class LineageIndex:
             return []
         numbers = self._numbers(question, cut_digest(digest), limit)
         rows = ((number, self.located(number)) for number in numbers)
-        read = ((number, _values_at(place.path, [place.row], column)[0]) for number, place in rows)
+        read = ((number, values_at(place.path, [place.row], column)[0]) for number, place in rows)
         return self.entries([number for number, value in read if value == digest.lower()])
 
     def _in_order(self, entries: list[Entry]) -> list[Entry]:
@@ -256,12 +280,61 @@ class LineageIndex:
     def _evidence(self, numbers: Sequence[int]) -> dict[int, str | None]:
         """What the ledger says of these records: evidence is too long for the index and rarely read."""
         paths = self.store.paths(self.ledger)
-        return dict(zip(numbers, _values_at(paths[0], numbers, "evidence"), strict=True)) if numbers else {}
+        return dict(zip(numbers, values_at(paths[0], numbers, "evidence"), strict=True)) if numbers else {}
+
+
+def why_unusable(store: Store, partition: str) -> str | None:
+    """Why a split that has a ledger has no index that can be used; None where it has one."""
+    return _opened(store, partition)[1]
+
+
+def _opened(store: Store, partition: str) -> tuple[LineageIndex | None, str | None]:
+    manifest, ledger = (store.find(stage, partition) for stage in (Stage.LINEAGE_INDEX, Stage.LEDGER))
+    if manifest is None or ledger is None:
+        return None, "never made"
+    if manifest.inputs["ledger"] != ledger.data_version:
+        return None, "made before the ledger"
+    if manifest.details.get("format") != INDEX_FORMAT:
+        return None, "written by another version of the program"
+    files: dict[str, list[IndexFile]] = {}
+    for part in (*manifest.parts, *ledger.parts):
+        path = store.path(part)
+        found = path.stat() if path.is_file() else None
+        if found is None:
+            return None, f"its file {part.path} is missing"
+        if found.st_size != part.bytes:
+            return None, f"its file {part.path} has {found.st_size:,} of {part.bytes:,} bytes"
+        if part in manifest.parts:
+            file = IndexFile(path, found.st_ino, found.st_mtime_ns)
+            files.setdefault(part.table, []).append(file)
+            if (error := _unreadable(file)) is not None:
+                return None, f"its file {part.path} cannot be read: {error}"
+    return LineageIndex(partition, manifest, ledger, store, files), None
 
 
 @lru_cache(_KEPT_OPEN)
-def connection(path: Path) -> sqlite3.Connection:
+def _unreadable(file: IndexFile) -> str | None:
+    """What is wrong with a file of an index, as far as its beginning tells."""
+    try:
+        if file.path.suffix == ".npy":
+            np.load(file.path, mmap_mode="r")
+        else:
+            with closing(_opened_file(file.path)) as opened:
+                opened.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.Error as error:
+        return str(error)
+    except (ValueError, EOFError):  # numpy would advise to load it as a pickle
+        return "file is not an array"
+    return None
+
+
+@lru_cache(_KEPT_OPEN)
+def connection(file: IndexFile) -> sqlite3.Connection:
     """A file of an index, open for reading, for all threads."""
+    return _opened_file(file.path)
+
+
+def _opened_file(path: Path) -> sqlite3.Connection:
     name = f"file:{quote(str(path))}?mode=ro&immutable=1"
     opened = sqlite3.connect(name, uri=True, check_same_thread=False, isolation_level=None)
     opened.execute(f"PRAGMA mmap_size={_MAPPED_BYTES}")
@@ -269,48 +342,19 @@ def connection(path: Path) -> sqlite3.Connection:
 
 
 @lru_cache(_KEPT_OPEN)
-def _dictionaries(path: Path) -> Dictionaries:
+def _dictionaries(file: IndexFile) -> Dictionaries:
     def table(name: str, columns: str) -> list[Any]:
-        return connection(path).execute(f"SELECT {columns} FROM {name} ORDER BY rowid").fetchall()
+        return connection(file).execute(f"SELECT {columns} FROM {name} ORDER BY rowid").fetchall()
 
     dataset, split = table("split", "dataset, split")[0]
     pool_sets = [msgspec.json.decode(text, type=list[str]) for (text,) in table("pool_sets", "pools")]
-    reasons, parts = table("reasons", "code, rule, threshold"), table("parts", "stage, source, path")
+    reasons, parts = table("reasons", "code, rule, threshold"), table("parts", "stage, source, path, first")
     return Dictionaries(dataset, split, table("files", "first, path, records"), reasons, pool_sets, parts)
-
-
-@lru_cache(_KEPT_OPEN)
-def _layout(path: Path) -> tuple[pq.FileMetaData, list[int]]:
-    """The footer of a Parquet file, and the rows up to the end of each of its row groups."""
-    footer = pq.read_metadata(path)
-    return footer, list(accumulate(footer.row_group(n).num_rows for n in range(footer.num_row_groups)))
-
-
-def _values_at(path: Path, rows: Sequence[int], column: str) -> list[Any]:
-    """Values of a column at these rows of a Parquet file; of small ones, as whole row groups are read."""
-    footer, ends = _layout(path)
-    values: dict[int, Any] = {}
-    with pq.ParquetFile(path, metadata=footer) as file:
-        begin = 0
-        for group, end in enumerate(ends):
-            wanted = sorted({row for row in rows if begin <= row < end})
-            if wanted:
-                read = file.read_row_group(group, columns=[column], use_threads=False).column(0)
-                values |= {row: read[row - begin].as_py() for row in wanted}
-            begin = end
-    return [values[row] for row in rows]
 
 
 def _text_at(place: Located) -> str | None:
     """Read one at a time: polars takes ten times as long for several at once."""
     column = "raw" if place.source == "rejected" else "text"
-    if not place.path.is_file():
-        return None
-    value = pl.scan_parquet(place.path).select(column).slice(place.row, 1).collect().item()
+    found = row_at(place.path, place.row, [column])
+    value = found[column] if found else None
     return searchable(value) if isinstance(value, bytes) else value
-
-
-def _row_at(path: Path, row: int) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    return pl.scan_parquet(path).slice(row, 1).collect().row(0, named=True)

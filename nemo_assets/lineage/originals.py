@@ -14,14 +14,17 @@ from typing import Any, BinaryIO, Literal
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
+from polars.exceptions import PolarsError
 
 from nemo_assets.catalog import Split
 from nemo_assets.hub.sources import Source
-from nemo_assets.lineage.entries import Entry, has_uid
+from nemo_assets.lineage.entries import Entry
+from nemo_assets.lineage.index import LineageIndex
+from nemo_assets.lineage.stage_rows import row_at, row_named
 from nemo_assets.records.rows import SourceFileRef
-from nemo_assets.records.schema import REJECTED_SCHEMA
 from nemo_assets.storage import Stage, Store
-from nemo_assets.storage.parquet import open_parquet, scan
+from nemo_assets.storage.parquet import open_parquet
 
 _BATCH_ROWS = 256  # a Parquet row is reached by reading on in its row group, a little at a time
 
@@ -83,6 +86,8 @@ def read_original(entry: Entry, blob: SourceBlob, store: Store) -> Original | No
     """The record from its file, or as its rejection kept it; None where both are gone."""
     if blob.path is None:
         return _kept_by_rejection(entry, store)
+    if entry.source_offset is None and (values := _plain_row(blob.path, entry.source_row)) is not None:
+        return _of_values(values)
     with blob.path.open("rb") as stream:
         return _read(entry, stream)
 
@@ -109,8 +114,40 @@ def _read(entry: Entry, stream: BinaryIO) -> Original:
     if entry.source_offset is not None:
         stream.seek(entry.source_offset)
         return Original("line", stream.readline().removesuffix(b"\n"))
-    values = _parquet_row(stream, entry.source_row, entry.place)
+    return _of_values(_parquet_row(stream, entry.source_row, entry.place))
+
+
+def _of_values(values: dict[str, Any]) -> Original:
     return Original("parquet_row", json.dumps(values, ensure_ascii=False, default=_as_json).encode())
+
+
+def _plain_row(path: Path, row: int) -> dict[str, Any] | None:
+    """The row where its values are texts, numbers and lists of them, decoding hardly more than its pages; else None.
+
+    Text that is no UTF-8 and types that Arrow shows otherwise are for `_parquet_row`, which decodes all before the row.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            if not all(_is_plain(field.type) for field in file.schema_arrow):
+                return None
+        return pl.scan_parquet(path).slice(row, 1).collect().row(0, named=True)
+    except (pa.ArrowException, PolarsError, OSError):
+        return None
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_plain(kind.value_type)
+    if pa.types.is_struct(kind):
+        return all(_is_plain(field.type) for field in kind)
+    plain = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_integer,
+        pa.types.is_boolean,
+        pa.types.is_float64,
+    )
+    return any(is_one(kind) for is_one in plain)
 
 
 def _parquet_row(stream: BinaryIO, row: int, name: str) -> dict[str, Any]:
@@ -143,9 +180,14 @@ def _as_json(value: Any) -> Any:
 
 
 def _kept_by_rejection(entry: Entry, store: Store) -> Original | None:
-    normalized = store.find(Stage.NORMALIZED, entry.partition)
-    if entry.state != "rejected" or normalized is None:
+    if entry.state != "rejected":
         return None
-    rejected = scan(store.paths(normalized, "rejected"), REJECTED_SCHEMA)
-    raw = rejected.filter(has_uid(entry.uid)).select(pl.col("raw")).collect()["raw"]
-    return Original("line", raw[0]) if raw.len() and raw[0] is not None else None
+    index = LineageIndex.open(store, entry.partition)
+    place = index.place_of(entry.uid) if index else None
+    if place is not None and place.path.is_file():
+        found = row_at(place.path, place.row, ["raw"]) if place.source == "rejected" else None
+    else:
+        normalized = store.find(Stage.NORMALIZED, entry.partition)
+        uid = ("record_uid", entry.uid)
+        found = row_named(store, normalized, "rejected", uid, None, ["raw"]) if normalized else None
+    return Original("line", found["raw"]) if found is not None and found["raw"] is not None else None

@@ -33,9 +33,11 @@ from nemo_assets.lineage.decisions import (
     with_joined_correctness,
 )
 from nemo_assets.lineage.entries import Entry, has_uid
-from nemo_assets.lineage.index import LineageIndex
+from nemo_assets.lineage.index import LineageIndex, Located, why_unusable
 from nemo_assets.lineage.originals import Original, SourceBlob, fetch_original, find_blob, read_original
 from nemo_assets.lineage.references import find_entry, ledgers
+from nemo_assets.lineage.runs import with_runs
+from nemo_assets.lineage.subsets import SubsetMembership, subset_decisions, subsets_of
 from nemo_assets.lineage.survivors import Criterion, deciding_criterion
 from nemo_assets.lineage.versions import paths_of_version, stale_notes
 from nemo_assets.lineage.wording import verdict_of
@@ -83,6 +85,7 @@ class Passport:
     pools: tuple[str, ...] | None
     release: Release | None
     scores: Scores
+    subsets: tuple[SubsetMembership, ...]
     row: dict[str, Any] | None
     also: tuple[Entry, ...]
     notes: tuple[str, ...]
@@ -115,10 +118,11 @@ def explain(
     entry, split = found.entry, catalog.split(found.entry.partition)
     blob = find_blob(entry, split, store)
     original, told = _original(entry, split, blob, store, source_of)
-    row = _row_of(entry, store)
+    place = _place_of(entry, store)
+    row = _row_of(entry, store, place)
     values = row.row(0, named=True) if row is not None else None
     twins = _twins_of(entry, split, catalog, store)
-    later = _later_stages(entry, row, catalog, store)
+    later = _later_stages(entry, row, catalog, store, place)
     decisions = [raw_decision(entry, blob), normalized_decision(entry, split, values)]
     if entry.state != "rejected":
         renamed_from = id_before_renaming(entry, split, store)
@@ -131,13 +135,14 @@ def explain(
         matched_by=found.matched_by,
         entry=entry,
         origin=_origin(entry, split, blob, values, store, endpoint),
-        decisions=(*decisions, *later.decisions),
+        decisions=with_runs((*decisions, *later.decisions), split, store),
         survivor=twins.survivor,
         stands_for=twins.stands_for,
         stands_for_count=twins.count,
         pools=later.pools,
         release=later.release,
         scores=later.scores,
+        subsets=later.subsets,
         row=values,
         also=found.also,
         notes=(*_notes(entry, split, store, values), *told),
@@ -145,13 +150,18 @@ def explain(
     )
 
 
-def _row_of(entry: Entry, store: Store) -> pl.DataFrame | None:
+def _place_of(entry: Entry, store: Store) -> Located | None:
+    """Where the index says that the row of a record lies; None without an index."""
+    index = LineageIndex.open(store, entry.partition)
+    return index.place_of(entry.uid) if index else None
+
+
+def _row_of(entry: Entry, store: Store, place: Located | None) -> pl.DataFrame | None:
     """The canonical row, from the versions the ledger was made from; None for a rejection or a version cleaned away."""
     if entry.state == "rejected":
         return None
-    index = LineageIndex.open(store, entry.partition)
-    if index is not None and (place := index.located(index.number_of(entry))).path.is_file():
-        return with_joined_correctness(pl.scan_parquet(place.path).slice(place.row, 1).collect(), entry, store)
+    if place is not None and place.path.is_file():
+        return with_joined_correctness(pl.scan_parquet(place.path).slice(place.row, 1).collect(), entry, store, place)
     stage = Stage.DEDUPED if entry.state == "kept" else Stage.NORMALIZED
     made_from = store.current(Stage.LEDGER, entry.partition).inputs[stage]
     paths = paths_of_version(store, stage, entry.partition, made_from)
@@ -160,7 +170,7 @@ def _row_of(entry: Entry, store: Store) -> pl.DataFrame | None:
     # File and row come first: rows are stored in their order, so row groups without the row are skipped.
     lies_there = (pl.col("source_file") == entry.source_file) & (pl.col("source_row") == entry.source_row)
     row = pl.scan_parquet(paths).filter(lies_there & has_uid(entry.uid)).collect()
-    return with_joined_correctness(row, entry, store) if row.height else None
+    return with_joined_correctness(row, entry, store, place) if row.height else None
 
 
 @dataclass(frozen=True)
@@ -193,20 +203,24 @@ class _Later:
     pools: tuple[str, ...] | None
     release: Release | None
     scores: Scores
+    subsets: tuple[SubsetMembership, ...]
     decisions: tuple[Decision, ...]
 
 
-def _later_stages(entry: Entry, row: pl.DataFrame | None, catalog: Catalog, store: Store) -> _Later:
+def _later_stages(
+    entry: Entry, row: pl.DataFrame | None, catalog: Catalog, store: Store, place: Located | None
+) -> _Later:
     made = {stage: store.find(stage, entry.partition) for stage in (Stage.POOLS, Stage.PUBLISHED, Stage.SCORED)}
     ledger = store.current(Stage.LEDGER, entry.partition)
     if entry.state != "kept" or row is None:
         release = release_of(entry, (), made[Stage.PUBLISHED], ledger)
-        return _Later(None, release, (), (release_decision(release),))
-    pools, in_pools = pool_decisions(entry, row, catalog, store, made[Stage.POOLS])
+        return _Later(None, release, (), (), (release_decision(release),))
+    pools, in_pools = pool_decisions(entry, row, catalog, store, made[Stage.POOLS], place)
     release = release_of(entry, pools or (), made[Stage.PUBLISHED], ledger)
-    scores = scores_of(entry, row["text_sha1"][0], store, made[Stage.SCORED])
-    decisions = (*in_pools, release_decision(release), *score_decisions(scores, made[Stage.SCORED]))
-    return _Later(pools, release, scores, decisions)
+    scores = scores_of(entry, row["text_sha1"][0], store, made[Stage.SCORED], place)
+    subsets = subsets_of(entry, store, place.kept if place else None)
+    on_scores = (*score_decisions(scores, made[Stage.SCORED]), *subset_decisions(subsets))
+    return _Later(pools, release, scores, subsets, (*in_pools, release_decision(release), *on_scores))
 
 
 def _origin(
@@ -254,8 +268,8 @@ def _original(
 
 def _notes(entry: Entry, split: Split, store: Store, row: dict[str, Any] | None) -> tuple[str, ...]:
     notes = list(stale_notes(entry.partition, split.scope, store))
-    if LineageIndex.open(store, entry.partition) is None:
-        notes.append(f"{entry.partition} has no current lineage_index: its ledger was read through instead.")
+    if (why := why_unusable(store, entry.partition)) is not None:
+        notes.append(f"{entry.partition} has no current lineage_index ({why}): its ledger was read through instead.")
     if row is None and entry.state != "rejected":
         notes.append(f"The version of the rows that the ledger of {entry.partition} was made from is no longer here.")
     return tuple(notes)

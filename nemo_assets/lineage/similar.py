@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ from nemo_assets.compiled import compiled
 from nemo_assets.dedup.compared import texts_of
 from nemo_assets.dedup.verification import similarity
 from nemo_assets.harmony import END, MESSAGE, START
-from nemo_assets.lineage.index import LineageIndex
+from nemo_assets.lineage.index import IndexFile, LineageIndex
 from nemo_assets.stages.lineage_index import SKETCH_SLOTS, sketches_of
 
 NOTHING = 0xFF  # every value of the sketch of a text without words, and of a record that became no row
@@ -33,6 +32,15 @@ class Likeness(NamedTuple):
 
     jaccard: float
     containment: float
+
+
+def prepare() -> None:
+    """Load the machine code of all this, for a second: whoever is to answer soon does it before being asked."""
+    text = as_harmony("some words to compare")
+    sketches = sketches_of(texts_of(pa.array([text])))
+    sketches.flags.writeable = False  # as those of an index are
+    _count_shared(sketches, sketches[0].copy(), np.zeros(1, np.uint8))
+    likeness(text, [text])
 
 
 def as_harmony(text: str) -> str:
@@ -64,8 +72,8 @@ def likeness(text: str, others: Sequence[str]) -> list[Likeness]:
 
 
 @lru_cache(256)
-def _sketches(path: Path) -> NDArray[np.uint8]:
-    sketches: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+def _sketches(file: IndexFile) -> NDArray[np.uint8]:
+    sketches: NDArray[np.uint8] = np.load(file.path, mmap_mode="r")
     return np.asarray(sketches)
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nemo_assets.catalog import Catalog
-from nemo_assets.dedup.signatures import SIGNATURE_SCHEMA
 from nemo_assets.dedup.survivor import SURVIVOR_ORDER
-from nemo_assets.lineage.entries import has_uid
+from nemo_assets.lineage.index import LineageIndex
+from nemo_assets.lineage.stage_rows import row_named
 from nemo_assets.storage import Stage, Store
-from nemo_assets.storage.parquet import scan
 
 _TOLD = {
     "row_verified": "its completion was judged correct",
@@ -60,5 +59,7 @@ def _signature(partition: str, uid: bytes, catalog: Catalog, store: Store) -> di
     manifest = store.find(Stage.SIGNATURES, partition)
     if manifest is None or partition not in catalog.splits:
         return None
-    rows = scan(store.paths(manifest), SIGNATURE_SCHEMA).filter(has_uid(uid)).select(_COMPARED).collect()
-    return rows.row(0, named=True) | {"split_position": catalog.splits[partition].position} if rows.height else None
+    index = LineageIndex.open(store, partition)
+    place = index.place_of(uid) if index else None
+    row = row_named(store, manifest, "rows", ("record_uid", uid), place.base if place else None, _COMPARED)
+    return row | {"split_position": catalog.splits[partition].position} if row else None

@@ -33,6 +33,7 @@ from nemo_assets.stages.raw import fetch_split
 from nemo_assets.stages.results import RESULTS_CODE, publish_results
 from nemo_assets.stages.scored import score
 from nemo_assets.stages.signatures import SIGNATURES_CODE, sign
+from nemo_assets.stages.subsets import SUBSETS_CODE, cut_subset
 
 
 @chain_asset(
@@ -172,11 +173,25 @@ def scored(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.
 
 
 @chain_asset(
-    deps=["scored", "published"], group="scores", columns=columns.SCORE_COLUMNS, kinds=["huggingface", "parquet"],
-    pool="hf", opt_in="publish", code_version=RESULTS_CODE,
+    deps=["scored", RECIPE], group="scores", columns=columns.SUBSET_COLUMNS, per="subset",
+    automation=on_data_change(optional=["scored", RECIPE]), code_version=SUBSETS_CODE,
+)  # fmt: skip
+def subsets(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
+    """Rows to train on, cut from the scores of every scored split by `catalog/policies/subsets.yaml`, each with the
+    reason why; beside them a random control of the same strata and token budget.
+    """
+    here = settings.load()
+    return materialized(cut_subset(context.partition_key, here), here)
+
+
+@chain_asset(
+    deps=["scored", "published", "subsets"], group="scores", columns=columns.SCORE_COLUMNS,
+    kinds=["huggingface", "parquet"], pool="hf", automation=on_data_change(optional=["subsets"]), opt_in="publish",
+    code_version=RESULTS_CODE,
 )  # fmt: skip
 def results(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
-    """A second commit on top of the release: the scores, joinable by `id`, and what the card says of them.
+    """A second commit on top of the release: the scores, joinable by `id`, the training subsets with text, and what
+    the card says of them.
 
     Runs by itself only with NEMO_AUTO_PUBLISH=1; it never triggers scoring.
     """
@@ -214,7 +229,7 @@ def _tell_first_recipe(catalog: Catalog, split: Split, context: dg.AssetExecutio
 
 CHAIN: tuple[ChainAsset, ...] = (
     raw, evaluation_sets, normalized, signatures, duplicates, deduped, ledger, pools, lineage_index, published, scored,
-    results, inventory, metadata_coverage,
+    subsets, results, inventory, metadata_coverage,
 )  # fmt: skip
 
 COVERS: dict[str, Per] = {SOURCE: "split", RECIPE: "split", **{asset.name: asset.per for asset in CHAIN}}

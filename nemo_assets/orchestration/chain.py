@@ -19,6 +19,7 @@ from nemo_assets.orchestration.columns import table_schema
 from nemo_assets.orchestration.partitions import Partitions, Per
 from nemo_assets.orchestration.progress_log import progress_logged
 from nemo_assets.records.schema import Column
+from nemo_assets.storage.manifest import made_by
 
 OWNERS = ["team:training-data"]
 TAGS = {"project": "nemo_assets"}
@@ -108,14 +109,14 @@ def chain_asset(
 
 
 def _told(body: Body) -> Body:
-    """Progress goes to the log of the run. Errors that trying again cannot mend fail the step at once; the original
-    error stays the cause.
+    """Progress goes to the log of the run, and manifests name the run. Errors that trying again cannot mend fail the
+    step at once; the original error stays the cause.
     """
 
     @functools.wraps(body)
     def told(*arguments: Any, **resources: Any) -> dg.MaterializeResult[None]:
         try:
-            with progress_logged(arguments[0].log.info):
+            with progress_logged(arguments[0].log.info), made_by(arguments[0].run.run_id):
                 return body(*arguments, **resources)
         except (UserError, ConservationError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error

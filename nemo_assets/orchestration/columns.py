@@ -17,6 +17,7 @@ from nemo_assets.stages.evaluation_sets import EVALUATION_SCHEMA
 from nemo_assets.stages.metadata_coverage import MEASURES
 from nemo_assets.stages.pools import MEMBERSHIP_SCHEMA
 from nemo_assets.stages.release_files import published_schema
+from nemo_assets.stages.subsets import SUBSET_SCHEMA
 
 _OWN = {
     "row_verified": "meta_row_verified of the row, null taken as false; a verified row survives an unverified one",
@@ -111,3 +112,4 @@ REMOVED_COLUMNS = columns_of(REMOVED_SCHEMA)
 MEMBERSHIP_COLUMNS = columns_of(MEMBERSHIP_SCHEMA)
 PUBLISHED_COLUMNS = columns_of(published_schema(ROW_SCHEMA))
 SCORE_COLUMNS = columns_of(SCORE_SCHEMA)
+SUBSET_COLUMNS = columns_of(SUBSET_SCHEMA)

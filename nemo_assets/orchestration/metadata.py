@@ -14,6 +14,7 @@ import dagster as dg
 
 from nemo_assets.orchestration.columns import CODES
 from nemo_assets.orchestration.duplicate_search import duplicate_search
+from nemo_assets.orchestration.subset_metadata import subset_metadata
 from nemo_assets.orchestration.tables import table
 from nemo_assets.settings import Settings
 from nemo_assets.stages.fates import fates_by_file, first_places
@@ -43,6 +44,7 @@ def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult
         **_splits(manifest.details.get("splits", ())),
         **_sets(manifest.details.get("sets", ())),
         **duplicate_search(manifest, settings),
+        **subset_metadata(manifest),
         **_release(manifest),
         **_scores(counters.get("checkpoints", {})),
         **_numbers(counters),
@@ -54,6 +56,8 @@ def materialized(manifest: Manifest, settings: Settings) -> dg.MaterializeResult
 
 def _pages(manifest: Manifest, settings: Settings) -> Metadata:
     """The lineage pages of a split. Host and port of the UI change, its metadata stays: the link begins at the root."""
+    if manifest.stage == Stage.SUBSETS:
+        return {"lineage": dg.MetadataValue.md(f"[what it takes](/lineage/subsets/{manifest.partition})")}
     if manifest.partition not in settings.catalog.splits:
         return {}
     return {"lineage": dg.MetadataValue.md(f"[what became of its records](/lineage/source/{manifest.partition})")}

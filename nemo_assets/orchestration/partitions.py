@@ -12,8 +12,8 @@ import dagster as dg
 
 from nemo_assets.catalog import Catalog
 
-Per = Literal["split", "scope", "project"]
-"""What one materialization of an asset covers: a split, a dedup scope, or everything."""
+Per = Literal["split", "scope", "subset", "project"]
+"""What one materialization of an asset covers: a split, a dedup scope, a training subset, or everything."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Partitions:
 
     splits: dg.StaticPartitionsDefinition
     scopes: dg.StaticPartitionsDefinition
+    subsets: dg.StaticPartitionsDefinition
     splits_to_scope: dg.StaticPartitionMapping
     scope_to_splits: dg.StaticPartitionMapping
     origins: dg.StaticPartitionMapping
@@ -35,6 +36,7 @@ class Partitions:
         return cls(
             splits=dg.StaticPartitionsDefinition(list(catalog.splits)),
             scopes=dg.StaticPartitionsDefinition(list(catalog.scopes)),
+            subsets=dg.StaticPartitionsDefinition(list(catalog.subset_policy.subsets)),
             splits_to_scope=dg.StaticPartitionMapping({key: split.scope for key, split in catalog.splits.items()}),
             scope_to_splits=dg.StaticPartitionMapping({scope: list(keys) for scope, keys in catalog.scopes.items()}),
             origins=dg.StaticPartitionMapping(_origins(catalog)),
@@ -42,13 +44,13 @@ class Partitions:
 
     def definition(self, per: Per) -> dg.StaticPartitionsDefinition | None:
         """The partitions of an asset; None for one that covers the whole project."""
-        return {"split": self.splits, "scope": self.scopes, "project": None}[per]
+        return {"split": self.splits, "scope": self.scopes, "subset": self.subsets, "project": None}[per]
 
     def mapping(self, upstream: Per, downstream: Per) -> dg.PartitionMapping | None:
         """How an asset reads its dependency; None where both have the same partitions."""
         if upstream == downstream:
             return None
-        if downstream == "project":
+        if downstream == "project" or "subset" in (upstream, downstream):  # a subset is cut from all splits
             return dg.AllPartitionMapping()
         return self.splits_to_scope if downstream == "scope" else self.scope_to_splits
 

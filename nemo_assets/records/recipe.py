@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from nemo_assets.catalog import Catalog, Split
+from nemo_assets.catalog import Catalog, Split, policy_digest
 from nemo_assets.storage.manifest import digest
 
 _PACKAGE = Path(__file__).parent.parent
@@ -93,4 +93,5 @@ def recipe_version(catalog: Catalog, split: Split) -> str:
     """The data version of the `recipe` asset for this split: everything declared or coded that its data depend on."""
     checkpoints = {name: msgspec.to_builtins(c) for name, c in catalog.checkpoints.items()}
     evaluation_sets = msgspec.to_builtins(catalog.evaluation_sets)
-    return digest([normalize_recipe(split), pools_recipe(catalog), checkpoints, evaluation_sets])
+    subsets = policy_digest(catalog.subset_policy)
+    return digest([normalize_recipe(split), pools_recipe(catalog), checkpoints, evaluation_sets, subsets])

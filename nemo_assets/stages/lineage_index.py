@@ -30,7 +30,7 @@ from nemo_assets.dedup.signing import sign
 from nemo_assets.disk import written_aside
 from nemo_assets.errors import UserError
 from nemo_assets.records.recipe import package_digest
-from nemo_assets.stages.lineage_records import RecordTables, database, records_at, write_records
+from nemo_assets.stages.lineage_records import RECORDS_FORMAT, RecordTables, database, records_at, write_records
 from nemo_assets.stages.search_words import FREQUENCY_SLOTS, words_of
 from nemo_assets.stages.units import run_units
 from nemo_assets.storage import Basis, Manifest, Part, Stage, Staging, Store, Unit
@@ -110,7 +110,11 @@ def build_lineage_index(split: Split, catalog: Catalog, store: Store, workers: i
         counters = {name: ledger.counters[name] for name in ("records", "kept", "rejected", "removed")}
         return staging.commit(
             counters=counters | {"texts": texts, "text_bytes": characters},
-            details={"built": datetime.now(UTC).isoformat(timespec="seconds"), "of_text": of_text},
+            details={
+                "built": datetime.now(UTC).isoformat(timespec="seconds"),
+                "of_text": of_text,
+                "format": INDEX_FORMAT,
+            },
         )
 
 
@@ -223,6 +227,10 @@ _TEXT_TABLES = """
     CREATE VIRTUAL TABLE words USING fts5(text, content='', columnsize=0, detail=full, tokenize='ascii');
     CREATE TABLE frequencies(counts BLOB);
 """
+
+
+INDEX_FORMAT = digest([RECORDS_FORMAT, _TEXT_TABLES, FREQUENCY_SLOTS, SKETCH_SLOTS])
+"""Changes when the files of an index can no longer be read as those made before."""
 
 
 def _write_text(path: Path, piece: Piece) -> dict[str, int]:

@@ -3,6 +3,9 @@
 Small numbers stand for what many records share: a reason, a set of pools, a part of the data directory. File and row of
 a record follow from its number. Digests are cut to eight bytes: who looks one up compares the rest in the row.
 
+`base` is the row of a record among all normalized rows of the split, which signatures follow; a kept row has its place
+among the kept ones too, which pools and scores follow; `joined` is its row in the correctness joined to rendered text.
+
 Belongs here: the columns, their indexes, and filling them. Does not: words and sketches (`lineage_index`).
 """
 
@@ -19,6 +22,7 @@ from urllib.parse import quote
 import msgspec
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nemo_assets.catalog import Split
@@ -26,6 +30,7 @@ from nemo_assets.disk import written_aside
 from nemo_assets.errors import ConservationError
 from nemo_assets.records.schema import LEDGER_SCHEMA
 from nemo_assets.storage import Manifest, Store
+from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import scan
 
 STATES = ("kept", "rejected", "removed")
@@ -37,12 +42,12 @@ _TABLES = """
     CREATE TABLE files(first INTEGER PRIMARY KEY, path TEXT, records INTEGER);
     CREATE TABLE reasons(reason INTEGER PRIMARY KEY, code TEXT, rule TEXT, threshold REAL);
     CREATE TABLE pool_sets(pool_set INTEGER PRIMARY KEY, pools TEXT);
-    CREATE TABLE parts(part INTEGER PRIMARY KEY, stage TEXT, source TEXT, path TEXT);
+    CREATE TABLE parts(part INTEGER PRIMARY KEY, stage TEXT, source TEXT, path TEXT, first INTEGER);
     CREATE TABLE names(name TEXT, record INTEGER, PRIMARY KEY (name, record)) WITHOUT ROWID;
     CREATE TABLE records(
         record INTEGER PRIMARY KEY, uid BLOB, id TEXT, uuid_chars INTEGER, problem_chars INTEGER, state INTEGER,
         reason INTEGER, value REAL, offset INTEGER, survivor BLOB, similarity REAL, content INTEGER, text INTEGER,
-        part INTEGER, part_row INTEGER, pool_set INTEGER
+        part INTEGER, part_row INTEGER, pool_set INTEGER, base INTEGER, joined INTEGER
     );
 """
 _INDEXES = """
@@ -53,9 +58,11 @@ _INDEXES = """
     CREATE INDEX by_survivor ON records(survivor) WHERE survivor IS NOT NULL;
     CREATE INDEX by_value ON records(reason, value) WHERE reason IS NOT NULL;
 """
+RECORDS_FORMAT = digest([_TABLES, _INDEXES])
+
 _COLUMNS = (
     "record", "record_uid", "id", "uuid_chars", "problem_chars", "state", "reason", "value", "source_offset",
-    "survivor_uid", "similarity", "content", "text", "part", "part_row", "pool_set",
+    "survivor_uid", "similarity", "content", "text", "part", "part_row", "pool_set", "base", "joined",
 )  # fmt: skip
 
 
@@ -74,6 +81,7 @@ class RecordTables:
     rejected: tuple[Path, ...]
     kept: tuple[Path, ...]
     pools: tuple[Path, ...]
+    joined: tuple[Path, ...]
 
     @classmethod
     def of(
@@ -92,6 +100,7 @@ class RecordTables:
         return cls(
             split.key, split.repo, split.name, store.root, number, firsts, paths(ledger), paths(normalized),
             paths(normalized, "rejected"), paths(deduped), paths(pools) if pools else (),
+            paths(pools, "joined") if pools else (),
         )  # fmt: skip
 
 
@@ -115,13 +124,15 @@ def write_records(path: Path, tables: RecordTables) -> None:
     parts = list(_parts(tables))
     located = _Located.of(tables, parts)
     pool_of_kept, pool_sets = _pool_sets(tables)
-    rows = _rows(tables)
+    rows, joined = _rows(tables), _joined(entries, tables)
     columns = entries.with_columns(
         state=pl.col("state").replace_strict(dict(zip(STATES, range(3), strict=True)), return_dtype=pl.Int64),
         **_of_rows(entries, rows),
         part=_or_null(located.part),
         part_row=_or_null(located.row),
         pool_set=_or_null(_scattered(located.kept, pool_of_kept, tables.records)),
+        base=_or_null(located.base),
+        joined=_or_null(_scattered(joined, np.arange(len(joined)), tables.records)),
     ).select(_COLUMNS)
     with database(path) as connection:
         connection.executescript(_TABLES)
@@ -130,7 +141,7 @@ def write_records(path: Path, tables: RecordTables) -> None:
         _fill(connection, "files", _files(tables))
         _fill(connection, "reasons", [(n, *reason) for n, reason in enumerate(reasons)])
         _fill(connection, "pool_sets", [(n, *pools) for n, pools in enumerate(pool_sets)])
-        _fill(connection, "parts", [(n, *part[:3]) for n, part in enumerate(parts)])
+        _fill(connection, "parts", _numbered(parts, tables.root))
         for some in columns.iter_slices(_AT_ONCE):
             _fill(connection, "records", some.rows())
         _fill(connection, "names", _other_names(entries, rows))
@@ -148,6 +159,10 @@ def _files(tables: RecordTables) -> list[tuple[int, str, int]]:
     ends = [*list(tables.firsts.values())[1:], tables.records]
     files = zip(tables.firsts.items(), ends, strict=True)
     return [(first, path, end - first) for (path, first), end in files if end > first]
+
+
+def _numbered(parts: list[_Part], root: Path) -> list[tuple[int, str, str, str, int]]:
+    return [(n, p.stage, p.table, p.path.relative_to(root).as_posix(), p.first) for n, p in enumerate(parts)]
 
 
 def _require_places(entries: pl.DataFrame, tables: RecordTables) -> None:
@@ -196,34 +211,49 @@ def measured_of(evidence: dict[str, Any]) -> tuple[str | None, float | None, flo
     return rule, float(limit), None if value is None else float(value)
 
 
-def _parts(tables: RecordTables) -> Iterator[tuple[str, str, str, Path]]:
-    """Stage, table and path below the data directory of every part that holds rows or rejections."""
+class _Part(NamedTuple):
+    """A part of a table that holds rows or rejections; `first`: rows of the table before it."""
+
+    stage: str
+    table: str
+    path: Path
+    first: int
+
+
+def _parts(tables: RecordTables) -> Iterator[_Part]:
     for stage, table, paths in (
         ("normalized", "rows", tables.rows),
         ("normalized", "rejected", tables.rejected),
         ("deduped", "rows", tables.kept),
     ):
+        first = 0
         for path in paths:
-            yield stage, table, path.relative_to(tables.root).as_posix(), path
+            yield _Part(stage, table, path, first)
+            first += pq.read_metadata(path).num_rows
 
 
 class _Located(NamedTuple):
-    """Of each record the part and the row in it, -1 for none; and the records of the kept rows in their order."""
+    """Of each record the part, the row in it and the row among all normalized ones, -1 for none; and the records of the
+    kept rows in their order.
+    """
 
     part: NDArray[np.int64]
     row: NDArray[np.int64]
+    base: NDArray[np.int64]
     kept: NDArray[np.int64]
 
     @classmethod
-    def of(cls, tables: RecordTables, parts: list[tuple[str, str, str, Path]]) -> _Located:
-        part, row = (np.full(tables.records, -1, np.int64) for _ in range(2))
+    def of(cls, tables: RecordTables, parts: list[_Part]) -> _Located:
+        part, row, base = (np.full(tables.records, -1, np.int64) for _ in range(3))
         kept = [np.empty(0, np.int64)]
-        for number, (stage, _, _, path) in enumerate(parts):  # kept rows come last: they lie in deduped
+        for number, (stage, table, path, first) in enumerate(parts):  # kept rows come last: they lie in deduped
             numbers = records_at(pl.read_parquet(path, columns=["source_file", "source_row"]), tables.firsts)
             part[numbers], row[numbers] = number, np.arange(len(numbers))
             if stage == "deduped":
                 kept.append(numbers)
-        return cls(part, row, np.concatenate(kept))
+            elif table == "rows":
+                base[numbers] = first + row[numbers]
+        return cls(part, row, base, np.concatenate(kept))
 
 
 def records_at(places: pl.DataFrame, firsts: dict[str, int]) -> NDArray[np.int64]:
@@ -240,6 +270,15 @@ def _pool_sets(tables: RecordTables) -> tuple[NDArray[np.int64], list[tuple[str]
     sets = named.unique().sort()
     numbers = named.replace_strict(sets, pl.int_range(len(sets), eager=True), return_dtype=pl.Int64)
     return numbers.to_numpy(), [(msgspec.json.encode(text.split("\n") if text else []).decode(),) for text in sets]
+
+
+def _joined(entries: pl.DataFrame, tables: RecordTables) -> NDArray[np.int64]:
+    """The records whose correctness was joined to them, in the order of the table that keeps it."""
+    if not tables.joined:
+        return np.empty(0, np.int64)
+    uids = pl.read_parquet(list(tables.joined), columns=["record_uid"])
+    records = entries.select("record_uid", pl.col("record").cast(pl.Int64))
+    return uids.join(records, on="record_uid", how="left", maintain_order="left")["record"].to_numpy()
 
 
 def _scattered(places: NDArray[np.int64], values: NDArray[np.int64], size: int) -> NDArray[np.int64]:

@@ -21,13 +21,15 @@ from nemo_assets.stages.results import results_basis
 from nemo_assets.stages.scored import score_basis, scored_checkpoints
 from nemo_assets.stages.signatures import sign_basis
 from nemo_assets.stages.split_files import split_files
+from nemo_assets.stages.subset_files import current_subsets
+from nemo_assets.stages.subsets import subset_basis
 from nemo_assets.storage import Basis, Manifest, Stage
 
 BEFORE_DUPLICATES = (Stage.RAW, Stage.NORMALIZED, Stage.SIGNATURES)
 AFTER_DUPLICATES = (
-    Stage.DEDUPED, Stage.LEDGER, Stage.POOLS, Stage.LINEAGE_INDEX, Stage.PUBLISHED, Stage.SCORED, Stage.RESULTS,
+    Stage.DEDUPED, Stage.LEDGER, Stage.POOLS, Stage.LINEAGE_INDEX, Stage.PUBLISHED, Stage.SCORED,
 )  # fmt: skip
-CHAIN = (*BEFORE_DUPLICATES, Stage.DUPLICATES, *AFTER_DUPLICATES)
+CHAIN = (*BEFORE_DUPLICATES, Stage.DUPLICATES, *AFTER_DUPLICATES, Stage.SUBSETS, Stage.RESULTS)
 
 Currency = Literal["current", "stale", "missing"]
 
@@ -68,6 +70,8 @@ def _basis(stage: Stage, partition: str, settings: Settings) -> Basis | None:
     if stage is Stage.DUPLICATES:
         signed = signed_splits(partition, catalog, store)
         return duplicates_basis(partition, catalog, signed) if signed else None
+    if stage is Stage.SUBSETS:
+        return subset_basis(partition, settings)
     split = catalog.split(partition)
     if stage is Stage.RAW:
         source = open_source(split.repo, settings.source_dir, settings.endpoint, settings.token)
@@ -104,6 +108,7 @@ def _split_basis(stage: Stage, split: Split, settings: Settings) -> Basis | None
         case Stage.SCORED:
             return score_basis(settings, store.current(Stage.DEDUPED, split.key), scored_checkpoints(settings))
         case Stage.RESULTS:
-            return results_basis(store.current(Stage.PUBLISHED, split.key), store.current(Stage.SCORED, split.key))
+            published, scored = (store.current(each, split.key) for each in (Stage.PUBLISHED, Stage.SCORED))
+            return results_basis(split, published, scored, current_subsets(split, scored, settings))
         case _:
             raise ValueError(f"{stage} is not made split by split")

@@ -24,7 +24,7 @@ from nemo_assets.hub.card_content import (
 )
 from nemo_assets.records.schema import ROW_SCHEMA
 from nemo_assets.scoring.rows import PUBLISHED_SCORE_SCHEMA
-from nemo_assets.stages.release_files import SIDE_SCHEMAS, published_schema
+from nemo_assets.stages.release_files import CONTROL, SIDE_SCHEMAS, STRATA_SCHEMA, SUBSET, published_schema
 from nemo_assets.stages.release_record import Record
 
 
@@ -55,7 +55,7 @@ def _content(
         funnels=tuple(SplitFunnel(record["split"], **record["funnel"]) for record in records),
         columns=_columns(published_schema(ROW_SCHEMA)),
         side_columns={**{name: _columns(schema) for name, schema in SIDE_SCHEMAS.items() if name != "removed"},
-                      "scores": _columns(PUBLISHED_SCORE_SCHEMA)},
+                      "scores": _columns(PUBLISHED_SCORE_SCHEMA), "strata": _columns(STRATA_SCHEMA)},
         withdrawals=tuple(
             Withdrawal(entry["id"] or entry["record_uid"], entry["reason"])
             for record in records for entry in record["withdrawals"]
@@ -64,6 +64,7 @@ def _content(
             SplitChanges(split=record["split"], **record["changes"]) for record in records if record["changes"]
         ),
         images=images,
+        config_meanings=_subset_meanings(results),
         languages=tuple(dict.fromkeys(language for record in records for language in record["languages"])),
         newest_split=split.name,
     )  # fmt: skip
@@ -80,6 +81,19 @@ def _config_splits(catalog: Catalog, records: Sequence[Record], results: Sequenc
                     config, record["split"], shard_glob(config, record["split"]), entry["rows"], entry["bytes"],
                     entry["download_bytes"], entry["features"],
                 )  # fmt: skip
+
+
+def _subset_meanings(results: Sequence[Record]) -> dict[str, str]:
+    """What the configs of subsets hold, by the rules that the records name."""
+    meanings = {}
+    for record in results:
+        for name, told in record.get("subsets", {}).items():
+            gate = "trusted rows with " if told["trusted"] else ""
+            meanings[f"{SUBSET}{name}"] = f"{told['purpose'].rstrip('.')}: {gate}{told['rule']}"
+            meanings[f"{SUBSET}{CONTROL}{name}"] = (
+                f"Random control of {SUBSET}{name}: trusted rows of the same strata and as many tokens, drawn blindly"
+            )
+    return meanings
 
 
 def _columns(schema: pa.Schema) -> tuple[ColumnText, ...]:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from nemo_assets.catalog import Split
 from nemo_assets.records.schema import (
+    COLUMNS,
     DICTIONARY_COLUMNS,
     LEDGER_SCHEMA,
     REJECTED_SCHEMA,
@@ -87,8 +88,52 @@ SIDE_SCHEMAS: Mapping[str, pa.Schema] = {
 """Configs besides `rows` and the pools, in the order of the card."""
 
 
+SUBSET = "subset_"
+"""How the configs of training subsets begin."""
+CONTROL = "random_control_"
+"""What follows in those of their random controls."""
+SUBSET_COLUMNS = (
+    Column("stratum", pa.string(), "What the rows have in common that it was compared with", "", True),
+    Column(
+        "percentile",
+        pa.float64(),
+        "100 x (mean rank - 1/2) / rows of the stratum, ranked by log NLL of the student less what its length explains",
+        "percent",
+        True,
+    ),
+    Column("nll_mean", pa.float64(), "NLL of the student, mean over the scored tokens", "nats per token", True),
+    Column("tokens", pa.int64(), "Prompt and completion, by the student's tokenizer", "tokens", True),
+    Column(
+        "subset_reason", pa.string(), "Rule that chose the row, its stratum, every value the rule looked at", "JSON"
+    ),
+)
+"""What a row of a subset has besides the columns of a row."""
+
+STRATA = "strata"
+STRATA_SCHEMA = arrow_schema(
+    (
+        Column("stratum", pa.string(), "Label of the stratum; null for what holds everywhere", "", True),
+        Column(
+            "kind",
+            pa.string(),
+            "length_cut: limit of a length decile; size: rows of the stratum; knot: median of nll_mean at a length; "
+            "cut_point: share of the stratum below a value; quantile: a threshold of the policy",
+        ),
+        Column("column", pa.string(), "Column that it is of"),
+        Column("value", pa.float64(), "The value; of a knot completion tokens", "", True),
+        Column("below", pa.float64(), "Of a cut-point: percent of rows below it; of a knot: nll_mean", "", True),
+        Column("above", pa.float64(), "Of a cut-point: percent of rows not above it; of a knot: nll_mean", "", True),
+    )
+)
+"""What places a later row among those that subsets were cut from; the percentile of a cut-point is in the middle."""
+
+
 def config_schema(config: str) -> pa.Schema:
-    """The columns of a config; pools have those of `rows`."""
+    """The columns of a config; pools have those of `rows`, subsets some more."""
+    if config == STRATA:
+        return STRATA_SCHEMA
+    if config.startswith(SUBSET):
+        return published_schema(arrow_schema((*COLUMNS, *SUBSET_COLUMNS)))
     return SIDE_SCHEMAS.get(config, published_schema(ROW_SCHEMA))
 
 
@@ -169,7 +214,7 @@ def _kept_pieces(
 ) -> list[KeptPiece]:  # fmt: skip
     joined = store.paths(inputs[Stage.POOLS], "joined")
     pieces, first = [], 0
-    for number, group in enumerate(_groups(inputs[Stage.DEDUPED].table("rows"))):
+    for number, group in enumerate(shard_groups(inputs[Stage.DEDUPED].table("rows"))):
         rows = sum(part.rows for part in group)
         pieces.append(KeptPiece(
             number, number, split.name, first, rows, tuple(store.path(part) for part in group),
@@ -195,11 +240,11 @@ def _removed_pieces(
             number + shard, shard, split.name, sum(part.rows for part in group),
             tuple(store.path(part) for part in group), tuple(entry_of[part.path] for part in group), withheld, staging,
         )
-        for shard, group in enumerate(_groups(sized))
+        for shard, group in enumerate(shard_groups(sized))
     ]  # fmt: skip
 
 
-def _groups(parts: Sequence[Part]) -> list[list[Part]]:
+def shard_groups(parts: Sequence[Part]) -> list[list[Part]]:
     """Consecutive parts of about SHARD_BYTES together."""
     groups: list[list[Part]] = []
     for part in parts:
@@ -216,8 +261,8 @@ def _kept_unit(piece: KeptPiece) -> Unit:
     for config in ("rows", *piece.pools):
         member = pools.list.contains(config) if config != "rows" else pl.repeat(True, piece.rows, eager=True)
         if member.any():
-            shards += _shard(piece.staging, config, piece.split, piece.shard, _members(piece, member))
-    return _recorded(piece.staging, piece.number, shards)
+            shards += write_shard(piece.staging, config, piece.split, piece.shard, _members(piece, member))
+    return recorded(piece.staging, piece.number, shards)
 
 
 def _members(piece: KeptPiece, member: pl.Series) -> Iterator[pa.Table]:
@@ -227,13 +272,13 @@ def _members(piece: KeptPiece, member: pl.Series) -> Iterator[pa.Table]:
         chosen = member.slice(seen, table.num_rows).to_arrow()
         seen += table.num_rows
         rows = table.filter(pc.and_(chosen, pc.invert(piece.withheld.is_withdrawn(table))))
-        yield _published_rows(rows, schema, piece.joined)
+        yield published_rows(rows, schema, piece.joined)
 
 
 def _removed_unit(piece: RemovedPiece) -> Unit:
     """One shard of removed rows; none if no row here was removed."""
-    shards = _shard(piece.staging, "removed", piece.split, piece.shard, _removed_rows(piece))
-    return _recorded(piece.staging, piece.number, shards)
+    shards = write_shard(piece.staging, "removed", piece.split, piece.shard, _removed_rows(piece))
+    return recorded(piece.staging, piece.number, shards)
 
 
 def _removed_rows(piece: RemovedPiece) -> Iterator[pa.Table]:
@@ -245,7 +290,7 @@ def _removed_rows(piece: RemovedPiece) -> Iterator[pa.Table]:
             frame = pl.DataFrame(pl.from_arrow(table.filter(pc.is_in(table["record_uid"], gone))))
             told = _without_words(frame, piece.withheld).with_columns(quality_is_duplicate=pl.lit(True))
             reasons = told.join(entries, on="record_uid", how="left", maintain_order="left")
-            yield _published_rows(reasons.to_arrow(), schema)
+            yield published_rows(reasons.to_arrow(), schema)
 
 
 def _without_words(removed: pl.DataFrame, withheld: Withheld) -> pl.DataFrame:
@@ -285,9 +330,9 @@ def _side_unit(
     }  # fmt: skip
     shards: list[tuple[Part, int]] = []
     for config, found in tables.items():
-        told = (_published_rows(table, SIDE_SCHEMAS[config]) for table in found)
-        shards += _shard(staging, config, split.name, 0, told)
-    return Unit(number, tuple(part for part, _ in shards), _counted(shards))
+        told = (published_rows(table, SIDE_SCHEMAS[config]) for table in found)
+        shards += write_shard(staging, config, split.name, 0, told)
+    return Unit(number, tuple(part for part, _ in shards), counted(shards))
 
 
 def _tools_of_withdrawn(rows: Sequence[Path], withheld: Withheld) -> list[str]:
@@ -331,7 +376,7 @@ def _rejected_rows(normalized: Manifest, ledger: pl.DataFrame, store: Store, wit
     yield later.with_columns(raw=pl.lit(None, pl.Binary)).select(names).to_arrow()
 
 
-def _published_rows(table: pa.Table, schema: pa.Schema, joined: Path | None = None) -> pa.Table:
+def published_rows(table: pa.Table, schema: pa.Schema, joined: Path | None = None) -> pa.Table:
     frame = pl.DataFrame(pl.from_arrow(table)).lazy()
     if joined is not None:
         frame = with_correctness(frame, scan([joined], JOINED_SCHEMA))
@@ -344,7 +389,7 @@ def _published_rows(table: pa.Table, schema: pa.Schema, joined: Path | None = No
     return frame.with_columns(hexed).select(schema.names).collect().to_arrow().cast(schema)
 
 
-def _shard(
+def write_shard(
     staging: Staging, config: str, split: str, number: int, tables: Iterable[pa.Table]
 ) -> list[tuple[Part, int]]:
     """One file of a config, and the bytes of its rows in memory; none without rows, which `datasets` cannot load."""
@@ -362,11 +407,11 @@ def _shard(
     return [(staging.part(config, path, writer.rows), memory)]
 
 
-def _recorded(staging: Staging, number: int, shards: Sequence[tuple[Part, int]]) -> Unit:
-    unit = Unit(number, tuple(part for part, _ in shards), _counted(shards))
+def recorded(staging: Staging, number: int, shards: Sequence[tuple[Part, int]]) -> Unit:
+    unit = Unit(number, tuple(part for part, _ in shards), counted(shards))
     staging.record(unit)
     return unit
 
 
-def _counted(shards: Sequence[tuple[Part, int]]) -> dict[str, dict[str, dict[str, int]]]:
+def counted(shards: Sequence[tuple[Part, int]]) -> dict[str, dict[str, dict[str, int]]]:
     return {"configs": {part.table: {"rows": part.rows, "memory": memory} for part, memory in shards}}

@@ -1,8 +1,10 @@
-"""Publish what was made from the scores of one split, in a second commit: config `scores`, joinable by `id`.
+"""Publish what was made from the scores of one split, in a second commit: config `scores`, joinable by `id`, and the
+training subsets with their random controls.
 
 It never triggers scoring: nothing that a score depends on comes from here.
 
-Belongs here: the files and the record of that commit. Does not: scores (`scored`), how a commit lands (`landing`).
+Belongs here: the files and the record of that commit. Does not: scores (`scored`), the files of
+subsets (`subset_files`), how a commit lands (`landing`).
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ from nemo_assets.settings import Settings
 from nemo_assets.stages.landing import Release, certify, commit_release, target_of
 from nemo_assets.stages.published import is_at_destination, require_tagged
 from nemo_assets.stages.release_files import published_paths, shard_path
-from nemo_assets.stages.release_record import Record, configs_of, records_at, rows_digest
+from nemo_assets.stages.release_record import Record, configs_of, files_of, records_at, rows_digest
 from nemo_assets.stages.scored import texts_digest
+from nemo_assets.stages.subset_files import build_subset_files, current_subsets, told_of
 from nemo_assets.storage import Basis, Manifest, Stage, Staging, Store, Unit
 from nemo_assets.storage.parquet import scan, write_part
 
@@ -33,7 +36,13 @@ SCORES = "scores"
 _LONGEST_NLL = 10.0  # nats per token: the last bin of the histogram takes all above
 
 RESULTS_CODE = package_digest(
-    "card_plots", "hub/card", "hub/card_content", "hub/card_page", "stages/release_card", "stages/results"
+    "card_plots",
+    "hub/card",
+    "hub/card_content",
+    "hub/card_page",
+    "stages/release_card",
+    "stages/results",
+    "stages/subset_files",
 )
 
 
@@ -48,19 +57,23 @@ def publish_results(split: Split, settings: Settings) -> Manifest:
     published, scored = store.current(Stage.PUBLISHED, split.key), store.current(Stage.SCORED, split.key)
     require_tagged(split, published)
     _require_same_rows(split, store, published, scored)
-    basis = results_basis(published, scored)
+    subsets = current_subsets(split, scored, settings)
+    basis = results_basis(split, published, scored, subsets)
     current = store.find_current(Stage.RESULTS, split.key, basis)
     if current is not None and is_at_destination(current, settings):
         return current
     with store.staging(Stage.RESULTS, split.key, basis) as staging:
         head = target.head(repo)
         release_record = _record_at(head, split, target, repo, published)
-        withdrawn = [entry["id"] for entry in release_record["withdrawals"] if entry["state"] == "kept"]
-        units = [
-            _scores_unit(number, name, split, store, scored, withdrawn, staging)
+        withdrawn = [entry for entry in release_record["withdrawals"] if entry["state"] == "kept"]
+        scores = [
+            _scores_unit(number, name, split, store, scored, [entry["id"] for entry in withdrawn], staging)
             for number, name in enumerate(scored.counters["checkpoints"])
         ]
-        record = _record(split, units, scored, release_record)
+        gone = [bytes.fromhex(entry["record_uid"]) for entry in withdrawn]
+        cut = build_subset_files(split, settings, subsets, gone, staging, len(scores))
+        units = [*scores, *cut]
+        record = _record(split, units, scored, release_record) | {"subsets": told_of(split, subsets)}
         additions = published_paths(units, store)
         summary = f"Scores of {split.key}: {', '.join(record['checkpoints'])}"
         release = Release(split, record, summary, published.details["commit"], additions, of_scores=True)
@@ -74,18 +87,24 @@ def publish_results(split: Split, settings: Settings) -> Manifest:
             "tag": tag,
             "revision": revision,
         }
-        files = dict(zip(record["configs"][SCORES]["paths"], record["configs"][SCORES]["sha256"], strict=True))
+        files = files_of(record)
         staging.units.clear()
         return staging.commit(
-            counters={"rows": record["configs"][SCORES]["rows"]},
+            counters={
+                "rows": record["configs"][SCORES]["rows"],
+                "configs": {name: entry["rows"] for name, entry in record["configs"].items()},
+            },
             details={**noted, "url": target.url(repo, revision), "files": files},
             content=sorted(files.items()),
         )
 
 
-def results_basis(published: Manifest, scored: Manifest) -> Basis:
-    """Results depend on the release they belong to, on the scores, and on how they are written."""
+def results_basis(split: Split, published: Manifest, scored: Manifest, subsets: Mapping[str, Manifest]) -> Basis:
+    """Results depend on the release they belong to, on the scores, on the rows of the split in each subset, and on how
+    they are written.
+    """
     inputs = {"published": published.data_version, "scored": scored.data_version}
+    inputs |= {f"subsets.{name}": made.details["splits"][split.key]["digest"] for name, made in subsets.items()}
     target = published.settings["target"]
     return Basis(inputs, {"code": RESULTS_CODE, "target": target, "withdrawals": published.settings["withdrawals"]})
 
@@ -144,12 +163,13 @@ def _record(split: Split, units: list[Unit], scored: Manifest, release: Record) 
     checkpoints: Mapping[str, Mapping[str, Any]] = scored.counters["checkpoints"]
     configs = configs_of(units)
     configs[SCORES]["features"] = features_of(PUBLISHED_SCORE_SCHEMA)
+    scored_units = [unit for unit in units if "checkpoint" in unit.counters]
     return {
         "split": split.name,
         "of": rows_digest(release),
         "checkpoints": {
             unit.counters["checkpoint"]: {**checkpoints[unit.counters["checkpoint"]], "histogram": unit.counters["nll"]}
-            for unit in units
+            for unit in scored_units
         },
         "configs": configs,
     }

@@ -26,6 +26,7 @@ FREQUENCY_SLOTS = 1 << 16  # words share slots: a frequency is an upper bound
 
 _BREAK, _JOIN, _ALONE, _FURTHER = 0, 1, 2, 3
 _SPACE = np.uint8(0x20)
+_MASK = (1 << 64) - 1
 _SEED, _PRIME = U64(0xCBF29CE484222325), U64(0x100000001B3)  # FNV-1a
 
 word_pattern = re.compile(rf"[A-Za-z0-9\u00c0-\u1fff]{{{SHORTEST},}}|[\u3000-\U0010ffff]")
@@ -62,12 +63,11 @@ def words_of(texts: Texts, frequencies: NDArray[np.uint32]) -> list[bytes]:
 
 
 def slot_of(word: str) -> int:
-    """Where in `frequencies` a word is counted."""
-    data = np.frombuffer(word.encode(), np.uint8)
-    room, offsets = np.empty(2 * len(data) + 2, np.uint8), np.zeros(2, np.int64)
-    counts = np.zeros(FREQUENCY_SLOTS, np.uint32)
-    _write_words(data, np.array([0, len(data)]), CLASSES, LOWER, room, offsets, counts)
-    return int(counts.argmax())
+    """Where in `frequencies` a word is counted: as the loop below does it, without loading that for a few words."""
+    state = int(_SEED)
+    for byte in word.encode():
+        state = (state ^ int(LOWER[byte])) * int(_PRIME) & _MASK
+    return (state ^ (state >> 32)) & (FREQUENCY_SLOTS - 1)
 
 
 @compiled

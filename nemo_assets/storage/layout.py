@@ -19,6 +19,8 @@ class Stage(StrEnum):
     LINEAGE_INDEX = "lineage_index"
     PUBLISHED = "published"
     SCORED = "scored"
+    TRAITS = "traits"
+    SUBSETS = "subsets"
     RESULTS = "results"
     INVENTORY = "inventory"
     METADATA_COVERAGE = "metadata_coverage"
@@ -30,7 +32,10 @@ CENSUS = "census"
 PRECISION = "precision"
 """The table, of no rows but one page, in which `duplicates` shows a sample of what it removed."""
 
-DESCRIPTIONS = frozenset({CENSUS, PRECISION})
+REPORT = "report"
+"""The table, of no rows but one JSON file, in which `subsets` tells what the whole policy cuts."""
+
+DESCRIPTIONS = frozenset({CENSUS, PRECISION, REPORT})
 """Tables that describe the content of a version rather than being it."""
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import msgspec
 
 from nemo_assets.storage.layout import DESCRIPTIONS
+
+_run: ContextVar[str | None] = ContextVar("run", default=None)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -25,7 +29,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """One version of one partition: its files, what they were made from, and what was counted on the way.
 
     version: digest of inputs, code and settings; names the directory. data_version: digest of the content; what
-    downstream compares. Neither depends on time, machine or worker count.
+    downstream compares. Neither depends on time, machine or worker count. run_id: the Dagster run that made it, None
+    outside Dagster; no part of either version.
     """
 
     stage: str
@@ -37,6 +42,7 @@ class Manifest(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...] = ()
     counters: dict[str, Any] = {}
     details: dict[str, Any] = {}
+    run_id: str | None = None
 
     def table(self, name: str) -> tuple[Part, ...]:
         """The parts of one table, in order."""
@@ -44,6 +50,30 @@ class Manifest(msgspec.Struct, frozen=True):
 
     def rows(self, name: str = "rows") -> int:
         return sum(part.rows for part in self.table(name))
+
+
+@contextmanager
+def made_by(run_id: str) -> Iterator[None]:
+    """Manifests that become current inside the block name this run as the one that made them."""
+    token = _run.set(run_id)
+    try:
+        yield
+    finally:
+        _run.reset(token)
+
+
+def with_run(manifest: Manifest, earlier: Manifest | None) -> Manifest:
+    """The manifest with the run that made it: that of `earlier` where this is the same again, else the present one."""
+    if earlier is not None:
+        again = msgspec.structs.replace(manifest, run_id=earlier.run_id)
+        if encode(again) == encode(earlier):
+            return again
+    return manifest if manifest.run_id else msgspec.structs.replace(manifest, run_id=_run.get())
+
+
+def encode(manifest: Manifest) -> bytes:
+    """A manifest as it lies on the disk: readable, keys sorted."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
 
 
 class Basis(NamedTuple):

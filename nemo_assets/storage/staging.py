@@ -1,11 +1,13 @@
 """A version in the making: parts written aside, renamed when whole, made current last.
 
 A kill at any moment leaves the old version current. Each finished unit of work leaves a small record beside its parts,
-so a rerun with the same inputs, code and settings (hence the same version directory) skips it.
+so a rerun with the same inputs, code and settings (hence the same version directory) skips it. A version that another
+one takes the place of keeps its manifest beside its parts.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,13 @@ import msgspec
 
 from nemo_assets.disk import sha256_of, write_durably
 from nemo_assets.storage.layout import Stage, part_name
-from nemo_assets.storage.manifest import Basis, Manifest, Part, content_version
+from nemo_assets.storage.manifest import Basis, Manifest, Part, content_version, encode, with_run
+
+CURRENT = "manifest.json"
+"""The manifest that is current, in the directory of a partition."""
+
+FORMER = "version.json"
+"""The manifest of a version that another one took the place of, in the version's own directory, with its old mtime."""
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -96,9 +104,37 @@ class Staging:
             self.stage, self.partition, self.version, content_version(parts, content),
             dict(self.basis.inputs), dict(self.basis.settings), parts, dict(counters), dict(details or {}),
         )  # fmt: skip
-        data = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
-        write_durably(self.directory.parent / "manifest.json", data)
-        return manifest
+        return make_current(self.directory.parent, manifest)
 
     def _record(self, number: int) -> Path:
         return self.directory / f"unit-{number:05d}.json"
+
+
+def make_current(directory: Path, manifest: Manifest) -> Manifest:
+    """Put a manifest in the directory of its partition, atomically; returns it with the run that made it.
+
+    One of another version is kept beside its parts first, if it has a directory for them.
+    """
+    path = directory / CURRENT
+    before = _find(path)
+    if before is not None and before.version != manifest.version:
+        if (directory / before.version).is_dir():
+            _keep(path, directory / before.version / FORMER)
+        before = _find(directory / manifest.version / FORMER)
+    manifest = with_run(manifest, before)
+    write_durably(path, encode(manifest))
+    return manifest
+
+
+def _find(path: Path) -> Manifest | None:
+    """A manifest; None for what is not there, or is damaged and about to be replaced."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def _keep(path: Path, former: Path) -> None:
+    became_current = path.stat().st_mtime_ns
+    write_durably(former, path.read_bytes())
+    os.utime(former, ns=(became_current, became_current))

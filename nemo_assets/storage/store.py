@@ -5,17 +5,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from nemo_assets.disk import locked, make_directory, remove_abandoned, write_durably
+from nemo_assets.disk import locked, make_directory, remove_abandoned
 from nemo_assets.errors import UserError
 from nemo_assets.storage.layout import Stage
 from nemo_assets.storage.manifest import Basis, Manifest, Part
-from nemo_assets.storage.staging import Staging
+from nemo_assets.storage.staging import CURRENT, FORMER, Staging, make_current
 
 _own = threading.local()  # which partition this thread holds
+
+
+class Version(NamedTuple):
+    """A version of a partition that is or was current, last since `since`."""
+
+    manifest: Manifest
+    since: datetime
+    is_current: bool
 
 
 class Store:
@@ -41,7 +51,7 @@ class Store:
 
     def find(self, stage: Stage, partition: str) -> Manifest | None:
         """The current manifest of a partition, or None if it was never made."""
-        path = self.directory(stage, partition) / "manifest.json"
+        path = self.directory(stage, partition) / CURRENT
         return self._read(path) if path.exists() else None
 
     def _read(self, path: Path) -> Manifest:
@@ -49,9 +59,27 @@ class Store:
             return msgspec.json.decode(path.read_bytes(), type=Manifest)
         except msgspec.MsgspecError as error:
             stage, _, partition = path.parent.relative_to(self.root).as_posix().partition("/")
-            raise UserError(
-                f"{path}: not a manifest ({error}). Delete it and materialise {stage} of {partition} again."
-            ) from None
+            cure = f" and materialise {stage} of {partition} again" if path.name == CURRENT else ""
+            raise UserError(f"{path}: not a manifest ({error}). Delete it{cure}.") from None
+
+    def versions(self, stage: Stage, partition: str) -> list[Version]:
+        """Every version that is or was current, in the order in which they last became so; parts may have been deleted.
+
+        Only what is made by `staging` has versions that were.
+        """
+        directory = self.directory(stage, partition)
+        former = [self._version(path, False) for path in directory.glob(f"*/{FORMER}")]
+        current = [self._version(path, True) for path in [directory / CURRENT] if path.exists()]
+        now = {version.manifest.version for version in current}
+        others = (version for version in former if version.manifest.version not in now)
+        return [*sorted(others, key=lambda version: (version.since, version.manifest.version)), *current]
+
+    def _version(self, path: Path, is_current: bool) -> Version:
+        return Version(self._read(path), datetime.fromtimestamp(path.stat().st_mtime, UTC), is_current)
+
+    def is_whole(self, manifest: Manifest) -> bool:
+        """Whether the files of a manifest are there, in their sizes."""
+        return all(self._has(part) for part in manifest.parts)
 
     def current(self, stage: Stage, partition: str) -> Manifest:
         """The current manifest; raises UserError saying what to materialise if there is none."""
@@ -65,8 +93,7 @@ class Store:
         manifest = self.find(stage, partition)
         if manifest is None or manifest.version != basis.version(stage, partition):
             return None
-        intact = all(self._has(part) for part in manifest.parts)
-        return manifest if intact else None
+        return manifest if self.is_whole(manifest) else None
 
     def _has(self, part: Part) -> bool:
         path = self.path(part)
@@ -108,16 +135,13 @@ class Store:
             yield Staging(self.root, stage, partition, version, basis, directory)
 
     def write_manifest(self, manifest: Manifest) -> Manifest:
-        """Make a manifest current, atomically."""
+        """Make a manifest current, atomically; as it then is, with the run that made it."""
         directory = self.root / manifest.stage / manifest.partition
         make_directory(directory)
-        write_durably(
-            directory / "manifest.json", msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
-        )
-        return manifest
+        return make_current(directory, manifest)
 
     def manifests(self, stage: Stage | None = None) -> Iterator[Manifest]:
         """Every current manifest, stages in chain order, partitions sorted."""
         for each in [stage] if stage else list(Stage):
-            for path in sorted((self.root / each).glob("**/manifest.json")):
+            for path in sorted((self.root / each).glob(f"**/{CURRENT}")):
                 yield self._read(path)

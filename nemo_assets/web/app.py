@@ -1,13 +1,15 @@
 """The pages as one application, to be mounted at `/lineage` of another one or served alone.
 
 Belongs here: which address leads to which page, what a failure looks like. Does not: the pages (`row_pages`,
-`find_pages`, `source_pages`), the server (`dagster_webserver`, `__main__`).
+`find_pages`, `source_pages`, `compare_pages`,
+`subset_pages`), the server (`dagster_webserver`, `__main__`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,13 +21,15 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from nemo_assets.errors import UserError
-from nemo_assets.lineage import AmbiguousReferenceError
+from nemo_assets.lineage import AmbiguousReferenceError, similar
 from nemo_assets.settings import Settings
+from nemo_assets.web.compare_pages import compare_routes
 from nemo_assets.web.find_pages import find_routes
 from nemo_assets.web.guard import PageHeaders
 from nemo_assets.web.page import HERE, Site
 from nemo_assets.web.row_pages import row_routes
 from nemo_assets.web.source_pages import source_routes
+from nemo_assets.web.subset_pages import subset_routes
 
 MOUNT = "/lineage"
 
@@ -42,8 +46,12 @@ def lineage_app(settings_of: Callable[[], Settings], dagster: str | None = None)
         *find_routes(site),
         *row_routes(site),
         *source_routes(site),
+        *compare_routes(site),
+        *subset_routes(site),
         Mount("/static", _Style(directory=HERE / "static")),
     ]
+
+    Thread(target=similar.prepare, daemon=True).start()  # else the first paste would wait for compiled code
 
     async def user_error(request: Request, error: Exception) -> Response:
         return _error_page(site, request, error)

@@ -6,7 +6,6 @@ Belongs here: from what was typed to a page or to a list of rows. Does not: sear
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -19,7 +18,7 @@ from nemo_assets.lineage.index import LineageIndex
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Stage
 from nemo_assets.web.conversation import Stretch
-from nemo_assets.web.page import Site
+from nemo_assets.web.page import Site, form_of
 
 MOST = 12 << 20  # bytes of a request; a longer paste is cut
 HITS = 20  # on a page
@@ -43,11 +42,8 @@ async def _asked(request: Request) -> tuple[str, bool]:
     """The text to search for, and whether it was cut. A form sends it in the body: a paste does not fit an address."""
     if request.method == "GET":
         return request.query_params.get("q", ""), False
-    body = bytearray()
-    async for chunk in request.stream():  # to its end, or the browser would not listen to the answer
-        body += chunk[: MOST - len(body)]
-    fields = parse_qs(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=10)
-    return fields.get("q", [""])[0], len(body) >= MOST
+    fields, is_cut = await form_of(request, MOST)
+    return fields.get("q", ""), is_cut
 
 
 def _find(site: Site, request: Request, text: str, is_cut: bool) -> Response:

@@ -32,8 +32,8 @@ HEADERS = {
 """Of every page: it runs nothing, loads nothing but its style sheet, and is framed by nobody."""
 
 _ACTING = ("/graphql", "/report_asset")
-# The pages are sandboxed, so their own origin is unknown to the server; these two of their requests only read.
-_READING = ("/lineage/find", "/lineage/static/")
+# The pages are sandboxed, so their own origin is unknown to the server; these of their requests only read.
+_READING = ("/lineage/find", "/lineage/subsets", "/lineage/static/")
 
 
 class PageHeaders:

@@ -50,6 +50,14 @@ class Links:
         chosen = f"&partition={_part(partition)}" if partition else ""
         return f"{self.dagster}/assets/{_part(asset)}?view={view}{chosen}"
 
+    def run(self, run_id: str | None) -> str | None:
+        """The page of a run in Dagster's UI."""
+        return None if self.dagster is None or run_id is None else f"{self.dagster}/runs/{_part(run_id)}"
+
+    def compare(self, partition: str, **query: object) -> str:
+        """The page that compares two versions of the ledger of a split; `from_` and `to` are their names."""
+        return self.page("compare", *partition.split("/"), **{name.rstrip("_"): value for name, value in query.items()})
+
     def outside(self, url: str | None) -> str | None:
         """The address if it may be offered: http or https, at the endpoint's host. Data can hold any address."""
         try:

@@ -26,7 +26,7 @@ ORIGINAL_LIMIT = 256 << 10  # bytes of an original that are shown; a larger one 
 _JSON_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _INDENT = "  "
 
-_STAGES = (Stage.RAW, Stage.NORMALIZED, Stage.DUPLICATES, Stage.POOLS, Stage.PUBLISHED, Stage.SCORED)
+_STAGES = (Stage.RAW, Stage.NORMALIZED, Stage.DUPLICATES, Stage.POOLS, Stage.PUBLISHED, Stage.SCORED, Stage.SUBSETS)
 _STOPS = ("rejected", "removed", "withdrawn", "file no longer here")
 _REACHED = ("fetched", "row", "kept", "admitted", "published", "ok")
 
@@ -38,7 +38,8 @@ def strip_of(passport: Passport, links: Links) -> Markup:
     for stage in _STAGES:
         decisions = [decision for decision in passport.decisions if decision.stage == stage]
         told = f"as {entry.state}" if stage is Stage.PUBLISHED and _is_out(passport) else _told(stage, decisions)
-        nodes.append(Node(stage, stage, told, _kind(decisions), f"#{_section(stage)}"))
+        kind = _kind(decisions) if stage is not Stage.SUBSETS else "pass" if decisions else "idle"
+        nodes.append(Node(stage, stage, told, kind, f"#{_section(stage)}"))
     keys = [node.key for node in nodes]
     edges = list(itertools.pairwise(keys))
     if passport.survivor is not None:
@@ -68,10 +69,13 @@ def evidence_of(decision: Decision) -> dict[str, Any]:
 
 
 def _section(stage: Stage) -> str:
-    return {Stage.POOLS: "pools", Stage.PUBLISHED: "release", Stage.SCORED: "scores"}.get(stage, "decisions")
+    own = {Stage.POOLS: "pools", Stage.PUBLISHED: "release", Stage.SCORED: "scores", Stage.SUBSETS: "subsets"}
+    return own.get(stage, "decisions")
 
 
 def _told(stage: Stage, decisions: list[Decision]) -> str:
+    if stage is Stage.SUBSETS:
+        return ", ".join(decision.outcome.removeprefix("in ") for decision in decisions) or "in none"
     if not decisions:
         return "not reached"
     if stage is Stage.POOLS and decisions[0].rule is not None:

@@ -5,7 +5,6 @@ Belongs here: counting for these pages. Does not: decisions about single records
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +17,13 @@ from starlette.routing import Route
 from nemo_assets.catalog import Split
 from nemo_assets.errors import UserError
 from nemo_assets.lineage import sample
+from nemo_assets.lineage.compare_versions import ledger_versions
+from nemo_assets.lineage.entries import evidence_of
 from nemo_assets.lineage.versions import stale_notes
 from nemo_assets.lineage.why import why
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Manifest, Stage, Store
-from nemo_assets.web.page import Site
+from nemo_assets.web.page import Site, plain_evidence, seed_of
 
 _SAMPLED = 20  # rows of a page of samples
 _EXTREMES = 20  # rows on each side
@@ -79,7 +80,7 @@ def _source(site: Site, request: Request) -> Response:
 
 def _split(site: Site, request: Request) -> Response:
     settings = site.settings_of()
-    split = _asked_split(settings, request)
+    split = site.split_of(request)
     funnel = funnel_of(split, settings.store)
     if funnel is None:
         raise UserError(f"{split.key}: ledger does not exist yet. Materialise ledger of {split.key} first.")
@@ -87,28 +88,24 @@ def _split(site: Site, request: Request) -> Response:
     counts = normalized.counters["files"] if normalized else {}
     files = [file | {"records": counts.get(file["path"], {}).get("records")} for file in _files(raw)]
     notes = stale_notes(split.key, split.scope, settings.store)
-    return site.page(request, "split.html", funnel=funnel, split=split, files=files, notes=notes)
+    versions = ledger_versions(split, settings.store)
+    return site.page(request, "split.html", funnel=funnel, split=split, files=files, notes=notes, versions=versions)
 
 
 def _files(raw: Manifest | None) -> list[dict[str, Any]]:
     return list(raw.details["files"]) if raw else []
 
 
-def _asked_split(settings: Settings, request: Request) -> Split:
-    slug, _ = settings.catalog.source(request.path_params["slug"])
-    return settings.catalog.split(f"{slug}/{request.path_params['split']}")
-
-
 def _sample(site: Site, request: Request) -> Response:
     """Records drawn at random among those of one end state or code; the same seed draws the same."""
     settings, asked = site.settings_of(), request.query_params
-    split = _asked_split(settings, request)
+    split = site.split_of(request)
     code, state = asked.get("code"), asked.get("state")
-    seed = _seed(request)
+    seed = seed_of(request)
     counters = settings.store.current(Stage.LEDGER, split.key).counters
     condition, total = _condition(split, counters, state, code)
     drawn = sample(Stage.LEDGER, split.key, settings.store, condition, _SAMPLED, seed)
-    entries = [row | {"told": _told(row["evidence"])} for row in drawn.iter_rows(named=True)]
+    entries = [row | {"told": plain_evidence(evidence_of(row["evidence"]))} for row in drawn.iter_rows(named=True)]
     of = code or state or "all records"
     return site.page(request, "sample.html", split=split, entries=entries, of=of, total=total, seed=seed)
 
@@ -116,14 +113,9 @@ def _sample(site: Site, request: Request) -> Response:
 def _why(site: Site, request: Request) -> Response:
     """What one code did, in a split or in all: each rule's threshold, and the records on both sides of it."""
     settings, code = site.settings_of(), request.path_params["code"]
-    partition, seed = request.query_params.get("partition"), _seed(request)
+    partition, seed = request.query_params.get("partition"), seed_of(request)
     found = why(code, settings.catalog, settings.store, partition, _SAMPLED, seed)
     return site.page(request, "why.html", found=found, partition=partition, seed=seed)
-
-
-def _seed(request: Request) -> int:
-    number = request.query_params.get("seed", "0")
-    return int(number) if number.isascii() and number.isdecimal() and len(number) < 9 else 0
 
 
 def _condition(split: Split, counters: dict[str, Any], state: str | None, code: str | None) -> tuple[str | None, int]:
@@ -138,12 +130,6 @@ def _condition(split: Split, counters: dict[str, Any], state: str | None, code: 
     if state not in _STATES:
         raise UserError(f"There is no state {state}. There are {', '.join(_STATES)}.")
     return f"state = '{state}'", counters["kept"] if state == "kept" else sum(counters[state].values())
-
-
-def _told(evidence: str | None) -> dict[str, Any]:
-    """Of the evidence what fits a cell."""
-    found: dict[str, Any] = json.loads(evidence) if evidence else {}
-    return {name: value for name, value in found.items() if name != "rule" and not isinstance(value, dict | list)}
 
 
 def _checkpoint(site: Site, request: Request) -> Response:
@@ -180,7 +166,9 @@ def _health(site: Site, request: Request) -> Response:
 
 
 def _states(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Of every split: which stages are made, whether all records are accounted for, what is stale."""
+    """Of every split: which stages are made, whether all records are accounted for, what is stale, how many versions
+    of its ledger are kept.
+    """
     for key, split in settings.catalog.splits.items():
         made = {stage: settings.store.find(stage, key) for stage in _SHOWN}
         ledger = made[Stage.LEDGER]
@@ -194,4 +182,5 @@ def _states(settings: Settings) -> Iterator[dict[str, Any]]:
             "made": made,
             "accounted": accounted,
             "notes": stale_notes(key, split.scope, settings.store),
+            "versions": len(settings.store.versions(Stage.LEDGER, key)),
         }

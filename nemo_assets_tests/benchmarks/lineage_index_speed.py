@@ -214,7 +214,7 @@ def measure_lookups(store: Store, key: str) -> None:
         ("what was removed for a row", lambda value: index.removed_for(value, 100), survivors),
         ("absent uid", index.by_uid, [bytes(16)] * ASKED),
     ):
-        print(f"  {name}: {_told(_times(ask, asked))}")
+        print(f"  {name}: {told(_times(ask, asked))}")
 
 
 def measure_cold(store: Store, key: str) -> None:
@@ -234,7 +234,7 @@ def measure_cold(store: Store, key: str) -> None:
             _drop(store.path(part))
         command = [sys.executable, "-c", script, str(store.root), key, entry.record_uid]
         times.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    print(f"  first lookup of a process, cold: {_told(times)}")
+    print(f"  first lookup of a process, cold: {told(times)}")
 
 
 def _drop(path: Path) -> None:
@@ -255,7 +255,7 @@ def measure_pastes(store: Store, catalog: Catalog, texts: Sequence[str]) -> None
             finding = find(piece, catalog, store, 10)
             times.append(time.perf_counter() - began)
             right += any(hit.snippet and hit.snippet.strip("…")[:40] in text for hit in finding.hits[:1])
-        print(f"  paste of {words} words: {_told(times)}, right one first {right} of {PASTES}")
+        print(f"  paste of {words} words: {told(times)}, right one first {right} of {PASTES}")
 
 
 def _times(ask: Callable[[Any], Any], values: Sequence[Any]) -> list[float]:
@@ -269,7 +269,7 @@ def _each_time(ask: Callable[[Any], Any], values: Sequence[Any]) -> Iterator[flo
         yield time.perf_counter() - began
 
 
-def _told(times: Sequence[float]) -> str:
+def told(times: Sequence[float]) -> str:
     worst = sorted(times)[int(0.98 * (len(times) - 1))]
     return f"median {1e3 * statistics.median(times):.2f} ms, 98 % within {1e3 * worst:.2f} ms"
 

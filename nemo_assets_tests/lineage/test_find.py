@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -16,7 +17,7 @@ from nemo_assets.dedup.shingles import shingles_of
 from nemo_assets.errors import UserError
 from nemo_assets.lineage.find import LONGEST, Finding, Hit, find
 from nemo_assets.lineage.index import LineageIndex
-from nemo_assets.lineage.text_search import Words
+from nemo_assets.lineage.text_search import Words, rare_windows, votes
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Stage, Store
 from nemo_assets_tests.lineage.chain import LOW, MCQ, RQA, SHARED_UUID, World
@@ -191,10 +192,34 @@ def test_an_empty_paste_is_refused(indexed: World):
         search(indexed.settings, " \n ")
 
 
+def test_windows_are_left_out_where_others_were_found_and_only_there(searched: Settings):
+    indexes = [opened(searched, key) for key in searched.catalog.splits]
+    texts = [(number, text or "") for number, text in enumerate(opened(searched, HIGH).texts(range(28)))]
+    number, text = max(texts, key=lambda each: len(each[1]))
+    paste = Words.of(text[200:1_200])
+    windows, place = rare_windows(paste, indexes), list(searched.catalog.splits).index(HIGH)
+    assert len(windows) > 3
+    every, few = (votes(paste, windows, indexes, most) for most in (10**9, 0))
+    assert (every.left_out, few.left_out) == (0, len(windows) - 1)
+    assert few.weights.items() <= dict.fromkeys(few.weights, 1.0).items()
+    assert set(few.weights) <= set(every.weights)
+    assert (place, number) in few.weights
+    nowhere = Words.of(" ".join(f"{word} said" for word in paste.words[:20]))
+    assert votes(nowhere, rare_windows(nowhere, indexes), indexes, most=0) == ({}, 0)
+
+
+def test_a_paste_of_common_words_says_what_was_not_looked_up(searched: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(votes, "__defaults__", (0,))
+    text = max((text or "" for text in opened(searched, HIGH).texts(range(28))), key=len)
+    found = search(searched, text[200:1_200])
+    assert found.hits[0].spans
+    assert re.fullmatch(r"\d+ of \d+ stretches of 8 words were not looked up: .*", found.notes[0])
+
+
 def test_what_was_searched_is_said(indexed: World, world: World, tmp_path: Path):
     told = search(indexed.settings, "nothing holds these five words").searched
     # Of a Parquet source the null and the text that is no UTF-8 have none that could be searched.
-    assert (told.records, told.texts, told.missing) == (20, 18, ())
+    assert (told.records, told.texts, told.missing) == (20, 18, {})
     assert told.sentence().startswith("Searched 18 texts of 20 records (kept, removed and rejected) of 5 splits")
     without = search(world.settings, "They take up carbon dioxide.")
     assert without.hits == ()
@@ -205,9 +230,9 @@ def test_what_was_searched_is_said(indexed: World, world: World, tmp_path: Path)
         partly = search(indexed.settings, "They take up carbon dioxide.")
     finally:
         (tmp_path / "elsewhere").rename(index)
-    assert partly.searched.missing == (MCQ,)
+    assert partly.searched.missing == {MCQ: "never made"}
     assert [hit.entry.partition for hit in partly.hits] == [RQA]
-    assert f"Not searched, without a current index: {MCQ}." in partly.searched.sentence()
+    assert f"Not searched, without a current index: {MCQ} (never made)." in partly.searched.sentence()
 
 
 def test_without_any_ledger_the_reference_is_said_to_be_unknown(indexed: World, tmp_path: Path):

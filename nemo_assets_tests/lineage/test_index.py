@@ -13,6 +13,7 @@ from nemo_assets.lineage import explain
 from nemo_assets.lineage.entries import Ledger, ScannedLedger
 from nemo_assets.lineage.index import LOOKUPS, LineageIndex, connection
 from nemo_assets.lineage.references import find_entry
+from nemo_assets.lineage.stage_rows import row_at, row_named, values_at
 from nemo_assets.settings import Settings
 from nemo_assets.storage import Stage
 from nemo_assets_tests.lineage.chain import LOW, MCQ, PARTITIONS, World
@@ -91,14 +92,16 @@ def test_a_record_is_explained_alike_with_and_without_an_index(world: World, tmp
         build(made.settings, key)
     for uid, expected in zip(uids, without, strict=True):
         found = explain(uid, made.catalog, made.store)
-        note = f"{found.entry.partition} has no current lineage_index: its ledger was read through instead."
+        note = (
+            f"{found.entry.partition} has no current lineage_index (never made): its ledger was read through instead."
+        )
         assert set(expected.notes) - set(found.notes) == {note}
         assert replace(found, notes=()) == replace(expected, notes=())
 
 
 @pytest.mark.parametrize("question", LOOKUPS)
 def test_no_question_reads_the_whole_table(indexed: World, question: str):
-    reading = connection(indexed.store.paths(opened(indexed.settings, LOW).manifest, "records")[0])
+    reading = connection(opened(indexed.settings, LOW).record_file)
     sql = LOOKUPS[question]
     plan = [step[3] for step in reading.execute(f"EXPLAIN QUERY PLAN {sql}", [0] * sql.count("?"))]
     assert plan[0].startswith("SEARCH")
@@ -124,6 +127,60 @@ def test_rows_lie_where_the_index_says(indexed: World):
             assert entry in index.by_content(row["content_sha1"], MOST)
             assert entry in index.by_text_sha1(row["text_sha1"].upper(), MOST)
             assert index.texts([number]) == [row["text"]]
+
+
+@pytest.mark.parametrize("key", PARTITIONS)
+def test_tables_of_other_stages_have_the_record_where_the_index_says(indexed: World, key: str):
+    index, store = opened(indexed.settings, key), indexed.store
+    entries = index.entries(range(index.records))
+    places = [index.place_of(entry.uid) for entry in entries]
+    signed, pools = (store.current(stage, key) for stage in (Stage.SIGNATURES, Stage.POOLS))
+    for manifest, table, numbers in (
+        (signed, "rows", [place.base for place in places if place]),
+        (pools, "rows", [place.kept for place in places if place]),
+        (pools, "joined", [place.joined for place in places if place]),
+    ):
+        assert len(numbers) == index.records
+        paths = store.paths(manifest, table)
+        uids = pl.read_parquet(paths)["record_uid"].to_list() if paths else []
+        found = {number: entry.uid for number, entry in zip(numbers, entries, strict=True) if number is not None}
+        assert [found[number] for number in sorted(found)] == uids
+        assert sorted(found) == list(range(len(uids)))
+    assert index.place_of(bytes(16)) is None
+    assert {place.pools_version for place in places if place} == {pools.data_version}
+
+
+def test_scores_lie_in_the_order_of_the_kept_rows(indexed: World):
+    index, scored = opened(indexed.settings, LOW), indexed.store.current(Stage.SCORED, LOW)
+    ids = pl.read_parquet(indexed.store.paths(scored, "scores.student"))["id"].to_list()
+    kept = [entry for entry in index.entries(range(index.records)) if entry.state == "kept"]
+    places = [index.place_of(entry.uid) for entry in kept]
+    assert {place.kept: entry.id for place, entry in zip(places, kept, strict=True) if place} == dict(enumerate(ids))
+
+
+@pytest.mark.parametrize("place", [None, 0, 1, 2, 3, 99])
+def test_a_row_is_found_wherever_it_was_thought_to_lie(indexed: World, place: int | None):
+    pools = indexed.store.current(Stage.POOLS, LOW)
+    rows = pl.read_parquet(indexed.store.paths(pools)).to_dicts()
+    for row in rows:
+        assert row_named(indexed.store, pools, "rows", ("record_uid", row["record_uid"]), place) == row
+        named = row_named(indexed.store, pools, "rows", ("id", row["id"]), place, ["pools"])
+        assert named == {"id": row["id"], "pools": row["pools"]}
+    assert row_named(indexed.store, pools, "rows", ("record_uid", bytes(16)), place) is None
+    assert row_named(indexed.store, pools, "no such table", ("id", rows[0]["id"]), place) is None
+
+
+def test_a_row_of_a_large_row_group_is_that_of_a_small_one(tmp_path: Path):
+    rows = pl.DataFrame(
+        {"text": [f"{n} " * 300_000 for n in range(12)], "n": range(12), "of": [[n] for n in range(12)]}
+    )
+    rows.write_parquet(tmp_path / "rows.parquet", row_group_size=5, compression="uncompressed")
+    for number in range(12):
+        assert row_at(tmp_path / "rows.parquet", number) == rows.row(number, named=True)
+        assert row_at(tmp_path / "rows.parquet", number, ["n"]) == {"n": number}
+    assert values_at(tmp_path / "rows.parquet", [11, 0, 5, 0], "n") == [11, 0, 5, 0]
+    assert row_at(tmp_path / "rows.parquet", 12) is None
+    assert row_at(tmp_path / "gone.parquet", 0) is None
 
 
 def test_equal_content_is_found_together(indexed: World):
@@ -153,7 +210,8 @@ def test_an_index_older_than_its_ledger_or_without_its_files_is_not_used(world: 
 def test_a_damaged_index_says_what_to_do(world: World, tmp_path: Path):
     made = copied(world, tmp_path)
     path = made.store.paths(build(made.settings, LOW), "records")[0]
-    path.write_bytes(b"no SQLite" + bytes(path.stat().st_size - 9))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8_192] + bytes(len(whole) - 8_192))  # what the first page promises is not there
     with pytest.raises(UserError, match=r"index is damaged .* Delete it and materialise lineage_index"):
         find_entry("nemotron-math-v2:low::0", made.catalog, made.store)
 

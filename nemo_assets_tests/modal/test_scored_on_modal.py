@@ -15,7 +15,7 @@ from nemo_assets.settings import Settings
 from nemo_assets.stages import measuring
 from nemo_assets.stages.scored import plan_scoring
 from nemo_assets.storage import Stage
-from nemo_assets_tests.stages.making import make, with_catalog
+from nemo_assets_tests.stages.making import ROLES, make, with_catalog
 
 if TYPE_CHECKING:
     from nemo_assets_tests.modal.control_plane import OfflineModal
@@ -37,7 +37,7 @@ def test_a_budget_scores_a_part_that_a_larger_one_completes(
     monkeypatch.setattr(measuring, "ModalEngine", functools.partial(ModalEngine, poll_seconds=0.1))
     # 1,000 approximate tokens a second at a thousandth of a dollar a second, until the first run has measured it
     student = {"model": str(tiny_student), "purpose": "One.", "tokens_per_second": 1000, "dollars_per_hour": 3.6}
-    catalog = {"policies/checkpoints.yaml": {"checkpoints": {"student": student}}}
+    catalog = {"policies/checkpoints.yaml": {"checkpoints": {**ROLES, "student": student}}}
     settings = replace(with_catalog(own_sample, tmp_path / "catalog", catalog), max_length=512)
     settings = replace(settings, scorer="modal", model_name=None, publish_to=str(tmp_path / "published"))
     make(Stage.PUBLISHED, KEY, settings)

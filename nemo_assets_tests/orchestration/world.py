@@ -45,6 +45,12 @@ RENDERED = {
     "scope": "rendered", "domain": "math", "identity": "text", "license": "cc-by-4.0", "correctness_from": "alpha",
     "splits": {"low": {"files": ["data/low.parquet"], "effort": "low"}},
 }  # fmt: skip
+SUBSETS = {
+    "checkpoints": {"student": "student"},
+    "strata": {"columns": ["dataset"], "min_rows": 2},
+    "trust": "quality_valid_harmony",
+    "subsets": {"easy": {"purpose": "Easy.", "predicate": "percentile <= 50", "budget": {"share": 0.5}}},
+}
 POOLS = {
     "requires": "quality_valid_harmony",
     "pools": {
@@ -94,6 +100,7 @@ class World:
             "policies/checkpoints": CHECKPOINTS,
             "policies/duplicates": {"thresholds": {"distilled": 0.8, "rendered": 0.8}},
             "policies/evaluation_sets": {"evaluation_sets": {}},
+            "policies/subsets": SUBSETS,
             "policies/withdrawals": {"withdrawals": []},
         }
         for name, content in {**sources, **policies}.items():

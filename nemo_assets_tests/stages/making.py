@@ -30,6 +30,7 @@ from nemo_assets.stages.raw import fetch_split
 from nemo_assets.stages.results import publish_results
 from nemo_assets.stages.scored import score
 from nemo_assets.stages.signatures import sign
+from nemo_assets.stages.subsets import cut_subset
 from nemo_assets.storage import Manifest, Stage, Store
 from nemo_assets_tests.building import data_file
 
@@ -40,6 +41,8 @@ def make(name: str, partition: str, settings: Settings) -> Manifest:
     store, catalog = settings.store, settings.catalog
     if stage is Stage.DUPLICATES:
         return find_duplicates(partition, catalog, store)
+    if stage is Stage.SUBSETS:
+        return cut_subset(partition, settings)
     split = catalog.split(partition)
     match stage:
         case Stage.RAW:
@@ -57,14 +60,11 @@ def make(name: str, partition: str, settings: Settings) -> Manifest:
             return build_pools(split, catalog, store)
         case Stage.LINEAGE_INDEX:
             return build_lineage_index(split, catalog, store)
-        case Stage.PUBLISHED:
-            return publish(split, settings)
-        case Stage.SCORED:
-            return score(split, settings)
-        case Stage.RESULTS:
-            return publish_results(split, settings)
         case _:
-            raise ValueError(stage)
+            return _BY_SETTINGS[stage](split, settings)
+
+
+_BY_SETTINGS = {Stage.PUBLISHED: publish, Stage.SCORED: score, Stage.RESULTS: publish_results}
 
 
 def make_chain(settings: Settings, until: Stage, partitions: Iterable[str] | None = None) -> list[tuple[str, str]]:
@@ -100,13 +100,21 @@ def files_below(directory: Path) -> dict[str, bytes]:
     }
 
 
+ROLES = {
+    "student": {"model": "a/b", "purpose": "One."},
+    "reference": {"model": "a/c", "purpose": "Two.", "score": False},
+}
+"""Checkpoints that `policies/subsets.yaml` names."""
+
+
 def catalog_with(directory: Path, *slugs: str, checkpoints: str | None = None) -> Path:
     """A catalog directory with some of the sources, and other checkpoints if they are given as YAML."""
     shutil.copytree(CATALOG_DIR / "policies", directory / "policies")
     for slug in slugs:
         shutil.copy(CATALOG_DIR / f"{slug}.yaml", directory)
     if checkpoints is not None:
-        (directory / "policies" / "checkpoints.yaml").write_text(checkpoints)
+        given = {"checkpoints": {**ROLES, **yaml.safe_load(checkpoints)["checkpoints"]}}
+        (directory / "policies" / "checkpoints.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
     return directory
 
 

@@ -14,7 +14,7 @@ from nemo_assets.stages.measuring import Run
 from nemo_assets.stages.scored import plan_scoring, require_scorer
 from nemo_assets.stages.scoring_plan import Rate, ScoringPlan
 from nemo_assets.storage import Stage
-from nemo_assets_tests.stages.making import make, with_catalog
+from nemo_assets_tests.stages.making import ROLES, make, with_catalog
 
 KEY = "nemotron-math-v2-harmony-tools/high_part01"  # 8 kept rows
 
@@ -23,7 +23,7 @@ KEY = "nemotron-math-v2-harmony-tools/high_part01"  # 8 kept rows
 def on_modal(own_sample: Settings, tmp_path: Path) -> Settings:
     """A split with its rows, to be scored at 10 approximate tokens a second for $36 an hour: a cent a second."""
     student = {"model": "some/model", "revision": "a" * 40, "purpose": "One.", "tokens_per_second": 10}
-    checkpoints = {"checkpoints": {"student": {**student, "dollars_per_hour": 36.0}}}
+    checkpoints = {"checkpoints": {**ROLES, "student": {**student, "dollars_per_hour": 36.0}}}
     settings = with_catalog(own_sample, tmp_path / "catalog", {"policies/checkpoints.yaml": checkpoints})
     settings = replace(settings, scorer="modal", model_name=None, max_length=200)
     make(Stage.DEDUPED, KEY, settings)

@@ -18,6 +18,7 @@ import pytest
 from nemo_assets.disk import disk_told, explained, write_all, write_durably, written_aside
 from nemo_assets.errors import UserError
 from nemo_assets.storage import Basis, Manifest, Stage, Store, Unit
+from nemo_assets.storage.manifest import made_by
 from nemo_assets.storage.parquet import write_part
 
 PATIENCE = 60  # seconds
@@ -221,6 +222,64 @@ def commit_table(store: Store, basis: Basis, content: bytes) -> Manifest:
         write_part(path, pa.table({"content": [content]}))
         staging.add(Unit(0, (staging.part("rows", path, 1),)))
         return staging.commit(counters={})
+
+
+def test_every_version_that_was_current_is_listed_in_the_order_in_which_it_last_became_so(store: Store) -> None:
+    bases = [Basis({"raw": name}, BASIS.settings) for name in ("r1", "r2", "r3")]
+    assert store.versions(Stage.NORMALIZED, KEY) == []
+    made = []
+    for number, basis in enumerate(bases):
+        made.append(commit(store, basis, b"%d" % number))
+        os.utime(store.directory(Stage.NORMALIZED, KEY) / "manifest.json", (number, number))  # seconds
+    with pytest.raises(KeyError):
+        one_unit_and_a_failure(store, Basis({"raw": "r4"}, BASIS.settings))
+    listed = store.versions(Stage.NORMALIZED, KEY)
+    assert [(each.manifest, each.since.timestamp(), each.is_current) for each in listed] == [
+        (manifest, number, number == 2) for number, manifest in enumerate(made)
+    ]
+    assert commit(store, bases[0], b"0") == made[0]
+    listed = store.versions(Stage.NORMALIZED, KEY)
+    assert [(each.manifest, each.is_current) for each in listed] == [
+        (made[1], False),
+        (made[2], False),
+        (made[0], True),
+    ]
+    assert all(store.is_whole(each.manifest) for each in listed)
+    store.paths(made[1])[0].unlink()
+    assert [store.is_whole(each.manifest) for each in listed] == [False, True, True]
+
+
+def test_a_version_kept_by_a_process_that_was_killed_before_it_made_another_current_is_listed_once(
+    store: Store,
+) -> None:
+    made = commit(store, BASIS, b"a")
+    directory = store.directory(Stage.NORMALIZED, KEY)
+    (directory / made.version / "version.json").write_bytes((directory / "manifest.json").read_bytes())
+    assert [(each.manifest, each.is_current) for each in store.versions(Stage.NORMALIZED, KEY)] == [(made, True)]
+
+
+def test_a_damaged_manifest_of_an_old_version_is_named(store: Store) -> None:
+    old = commit(store, BASIS, b"a")
+    commit(store, Basis({"raw": "r2"}, BASIS.settings), b"b")
+    (store.directory(Stage.NORMALIZED, KEY) / old.version / "version.json").write_bytes(b"{")
+    with pytest.raises(UserError, match=rf"{old.version}/version\.json: not a manifest .*Delete it\.$"):
+        store.versions(Stage.NORMALIZED, KEY)
+
+
+def test_a_manifest_names_the_run_that_made_it_and_is_otherwise_the_same(tmp_path: Path) -> None:
+    store, beside = Store(tmp_path / "runs"), Store(tmp_path / "no-run")
+    with made_by("run-1"):
+        first = commit(store, BASIS, b"a")
+    without = commit(beside, BASIS, b"a")
+    assert (first.run_id, without.run_id) == ("run-1", None)
+    assert (first.version, first.data_version) == (without.version, without.data_version)
+    with made_by("run-2"):
+        assert commit(store, BASIS, b"a") == first  # the same again is still what the first run made
+        assert commit(store, Basis({"raw": "r2"}, BASIS.settings), b"b").run_id == "run-2"
+    with made_by("run-3"):
+        assert commit(store, BASIS, b"a") == first
+    assert [version.manifest.run_id for version in store.versions(Stage.NORMALIZED, KEY)] == ["run-2", "run-1"]
+    assert commit(store, Basis({"raw": "r3"}, BASIS.settings), b"c").run_id is None
 
 
 def test_manifests_are_listed_in_chain_order(store: Store) -> None:

@@ -68,10 +68,18 @@ def hostile_lines() -> list[bytes]:
 
 
 def build_hostile(settings: Settings) -> Settings:
-    """Take the hostile records through the stages, scored token by token."""
+    """Take the hostile records through the stages, scored token by token; its ledger has an earlier version."""
     settings = replace(settings, source_dir=settings.data_dir.parent / "hub")
     assert settings.source_dir is not None
-    write_lines(settings.source_dir / "nvidia/Nemotron-Science-v1/data/MCQ.jsonl", hostile_lines(), True)
+    for lines in (hostile_lines()[1:], hostile_lines()):
+        write_lines(settings.source_dir / "nvidia/Nemotron-Science-v1/data/MCQ.jsonl", lines, True)
+        _to_ledger(settings)
+    build_pools(settings.catalog.split(MCQ), settings.catalog, settings.store)
+    _score(settings.store)
+    return settings
+
+
+def _to_ledger(settings: Settings) -> None:
     split, store = settings.catalog.split(MCQ), settings.store
     fetch_split(split, open_source(split.repo, settings.source_dir), store)
     normalize(split, store)
@@ -79,9 +87,6 @@ def build_hostile(settings: Settings) -> Settings:
     find_duplicates(split.scope, settings.catalog, store)
     dedupe(split, store)
     write_ledger(split, store)
-    build_pools(split, settings.catalog, store)
-    _score(store)
-    return settings
 
 
 def _score(store: Store) -> None:

@@ -95,6 +95,7 @@ def test_other_pages_run_and_fetch_nothing(watched: Watched) -> None:
     paths = [
         "/", "/health", f"/source/{MCQ}", f"/source/{MCQ}/sample", f"/cluster/{removed[0]}", "/checkpoint/student",
         "/why/exact_duplicate", f"/diff/{kept[0]}/{kept[1]}", f"/diff/{kept[0]}/{rejected[0]}",
+        f"/compare/{MCQ}",
     ]  # fmt: skip
     for path in paths:
         watched.open(path)
@@ -159,7 +160,7 @@ def test_axe_has_no_serious_finding(watched: Watched, scheme: str) -> None:
         "/", "/health", f"/row/{kept}", f"/row/{kept}?view=tokens", f"/row/{kept}?view=mask", f"/row/{removed}",
         f"/row/{rejected}", f"/cluster/{removed}", f"/diff/{kept}/{removed}", f"/source/{MCQ}", "/row/nothing-here",
         f"/source/{MCQ}/sample?state=kept", "/checkpoint/student",
-        "/why/exact_duplicate", "/find?q=alert(1)%20text%20of%20some%20words",
+        "/why/exact_duplicate", "/find?q=alert(1)%20text%20of%20some%20words", f"/compare/{MCQ}",
     ]  # fmt: skip
     browser = watched.page.context.browser
     assert browser is not None
@@ -182,6 +183,7 @@ def test_axe_has_no_serious_finding(watched: Watched, scheme: str) -> None:
 @pytest.mark.parametrize("width", [320, 1280])
 def test_no_page_is_wider_than_the_window(watched: Watched, width: int) -> None:
     watched.page.set_viewport_size({"width": width, "height": 800})
-    for path in ("/", f"/row/{watched.uids['kept'][0]}", f"/source/{MCQ}", "/health", "/checkpoint/student"):
+    row = f"/row/{watched.uids['kept'][0]}"
+    for path in ("/", row, f"/source/{MCQ}", "/health", "/checkpoint/student", f"/compare/{MCQ}"):
         watched.open(path)
         assert watched.page.evaluate("document.documentElement.scrollWidth") <= width, path
