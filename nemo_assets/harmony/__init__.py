@@ -12,10 +12,11 @@ from nemo_assets.harmony.conversation import (
     Use,
     call,
     canonical_json,
+    interpreter_code,
     turn_of,
     use_of,
 )
-from nemo_assets.harmony.encode import Encoded, encode_conversation
+from nemo_assets.harmony.encode import Encoded, Form, encode_conversation, known_form, start_of
 from nemo_assets.harmony.identity import content_sha1, sha1_text_id, turns_of_parsed
 from nemo_assets.harmony.injection import Injection, injection_in, injection_in_conversation
 from nemo_assets.harmony.mask import TokenMask, token_mask
@@ -66,6 +67,7 @@ __all__ = [
     "Conversation",
     "Deviation",
     "Encoded",
+    "Form",
     "FoundToken",
     "HarmonyError",
     "Header",
@@ -97,6 +99,8 @@ __all__ = [
     "functions_of",
     "injection_in",
     "injection_in_conversation",
+    "interpreter_code",
+    "known_form",
     "loss_spans",
     "loss_spans_of_text",
     "mask_sha1",
@@ -111,6 +115,7 @@ __all__ = [
     "sha1_text_id",
     "special_token_in",
     "system_content",
+    "start_of",
     "token_mask",
     "turn_of",
     "turns_of_parsed",

@@ -50,12 +50,12 @@ _NOT_META = ("messages", "tools", "text")
 class Row(NamedTuple):
     """One canonical row on its way to a row group.
 
-    `text` is UTF-8, `columns` are all else that differs from row to row, in the same order in every row. `bodies` are
+    `text` is UTF-8 (it may lie in a larger buffer), `columns` are all else that differs from row to row, in the same order in every row. `bodies` are
     begin and end of what the assistant wrote, in bytes of `text`: the share of repeats is measured over them when the
     row group is written.
     """
 
-    text: bytes
+    text: bytes | memoryview
     evaluation: Evaluation
     columns: dict[str, Any]
     bodies: list[int]
@@ -85,11 +85,26 @@ class SourceFileRef:
 
 
 class Written(NamedTuple):
-    """A row's text and what is computed from its messages, `spans` being those in the loss; the turns it stands for."""
+    """A row's text and all that is computed from its turns; `fault` is the drop code of a row that is kept all the same.
 
-    encoded: Encoded
-    turns: Sequence[Turn]
+    `marks` are tags, `verdicts` say of each call of a tool on offer whether its arguments satisfy the schema.
+    """
+
+    text: bytes | memoryview
+    length: int
+    messages: int
+    bodies: list[int]
+    loss_chars: int
+    mask_sha1: str
+    content_sha1: str
     template: str
+    has_tool: bool
+    calls: int
+    marks: Sequence[str]
+    final: str | None
+    holds_nul: bool
+    tools: ToolsEntry | None
+    verdicts: Sequence[bool | None]
     fault: str | None = None
 
 
@@ -107,21 +122,32 @@ def row_of(
     `keep` names drop codes, of invalid_harmony and empty_completion, that only lower the row's quality flag instead,
     as far as there is text to keep. Raises Rejected with a drop code and evidence where the record becomes no row.
     """
-    split = file.split
-    draft = adapt(record, split)
-    encoded, turns, template, fault = _write(draft, split, keep)
-    text, length, messages, spans, spoken, content, use, marks = encoded
-    tools = tools_entry(draft.tools_field)
-    verdicts = _schema_verdicts(turns, tools.json) if tools and use.calls else ()
+    draft = adapt(record, file.split)
+    return row_from(record, tags, draft, _write(draft, file.split, keep), file, number, offset)
+
+
+def row_from(
+    record: Mapping[str, Any],
+    tags: Sequence[str],
+    draft: Draft,
+    written: Written,
+    file: SourceFileRef,
+    number: int,
+    offset: int | None,
+) -> Row:
+    """The canonical row of a record that is understood and written."""
+    get, content, verdicts, tools, fault = (
+        record.get, written.content_sha1, written.verdicts, written.tools, written.fault
+    )  # fmt: skip
     meta = _meta_of(record, draft.evaluation.meta_eval_json)
-    uuid, text_id = optional_text(record.get("uuid")), sha1_text_id(text)
+    uuid, text_id = optional_text(get("uuid")), sha1_text_id(written.text)
     columns = {
-        "id": identity(split.source.identity, uuid, content, text_id),
-        "template": template,
+        "id": identity(file.split.source.identity, uuid, content, text_id),
+        "template": written.template,
         "content_sha1": content,
         "text_sha1": text_id,
-        "mask_sha1": mask_sha1(split.source.loss_mode, split.source.loss_terminators, spans),
-        "stats_loss_chars": sum([end - start for start, end in spans]),
+        "mask_sha1": written.mask_sha1,
+        "stats_loss_chars": written.loss_chars,
         "meta_expected_answer": draft.expected_answer,
         "meta_tags": draft.source_tags,
         "meta_problem_id": draft.problem_id,
@@ -129,24 +155,24 @@ def row_of(
         "meta_capability_target": draft.capability_target,
         "quality_valid_harmony": fault != "invalid_harmony",
         "quality_completion_nonempty": fault != "empty_completion",
-        "quality_has_tool": use.has_tool,
+        "quality_has_tool": written.has_tool,
         "quality_valid_tool_schema": False not in verdicts,
         "quality_tags": [
             *tags,
             *draft.tags,
-            *marks,
-            *_tags(verdicts, text, meta),
-            *length_tags(length, use.final),
+            *written.marks,
+            *_tags(verdicts, written.holds_nul, meta),
+            *length_tags(written.length, written.final),
         ],
-        "stats_char_len": length,
-        "stats_approx_tokens": length // 4,
-        "stats_messages": messages,
-        "stats_tool_calls": use.calls,
+        "stats_char_len": written.length,
+        "stats_approx_tokens": written.length // 4,
+        "stats_messages": written.messages,
+        "stats_tool_calls": written.calls,
         "source_uuid": uuid,
-        "source_license": optional_text(record.get("license")),
-        "source_used_in": _texts(record.get("used_in")),
-        "source_data_source": optional_text(record.get("data_source", record.get("source"))),
-        "source_changed_answer_to_majority": _optional_bool(record.get("changed_answer_to_majority")),
+        "source_license": optional_text(get("license")),
+        "source_used_in": _texts(get("used_in")),
+        "source_data_source": optional_text(get("data_source", get("source"))),
+        "source_changed_answer_to_majority": _optional_bool(get("changed_answer_to_majority")),
         "source_tools_id": tools.id if tools else None,
         "source_tools_count": tools.size if tools else 0,
         "source_meta_json": meta,
@@ -154,7 +180,7 @@ def row_of(
         "source_offset": offset,
         "record_uid": file.record_uid(number),
     }
-    return Row(text, draft.evaluation, columns, spoken, tools)
+    return Row(written.text, draft.evaluation, columns, written.bodies, tools)
 
 
 def _meta_of(record: Mapping[str, Any], evaluation: bytes | None) -> bytes:
@@ -185,10 +211,35 @@ def unique_id(uuid: str, content: str) -> str:
 
 def _write(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     """Render the draft, or check its ready-made text."""
-    return _checked(draft.text, split, keep) if draft.text is not None else _rendered(draft, split, keep)
+    encoded, turns, template, fault = (
+        _checked(draft.text, split, keep) if draft.text is not None else _rendered(draft, split, keep)
+    )
+    tools = tools_entry(draft.tools_field)
+    return Written(
+        encoded.text,
+        encoded.length,
+        encoded.messages,
+        encoded.spoken,
+        sum([end - start for start, end in encoded.spans]),
+        mask_sha1(split.source.loss_mode, split.source.loss_terminators, encoded.spans),
+        encoded.content_sha1,
+        template,
+        encoded.use.has_tool,
+        encoded.use.calls,
+        encoded.tags,
+        encoded.use.final,
+        b"\0" in encoded.text,
+        tools,
+        schema_verdicts(turns, tools.json) if tools and encoded.use.calls else (),
+        fault,
+    )
 
 
-def _checked(text: str, split: Split, keep: frozenset[str]) -> Written:
+Rendering = tuple[Encoded, Sequence[Turn], str, str | None]
+"""Text, the turns it stands for, its template, and a fault."""
+
+
+def _checked(text: str, split: Split, keep: frozenset[str]) -> Rendering:
     messages = parse_harmony(text)
     check = check_text(messages)
     if check.fatal and check.fatal not in keep:
@@ -204,7 +255,7 @@ def _checked(text: str, split: Split, keep: frozenset[str]) -> Written:
         use_of(turns),
         check.tags,
     )
-    return Written(encoded, turns, split.source.template, check.fatal)
+    return encoded, turns, split.source.template, check.fatal
 
 
 def _assistant_bytes(text: str, messages: Sequence[PlacedMessage]) -> list[int]:
@@ -221,7 +272,7 @@ def _assistant_bytes(text: str, messages: Sequence[PlacedMessage]) -> list[int]:
     return places
 
 
-def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
+def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Rendering:
     fault = _completion_fault(draft.turns)
     if fault and "empty_completion" not in keep:
         raise Rejected("empty_completion", **fault)
@@ -233,7 +284,7 @@ def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     mode, terminators = split.source.loss_mode, split.source.loss_terminators
     if mode != "assistant_all" or terminators:
         encoded = encoded._replace(spans=loss_spans(encoded.text.decode(), mode, terminators))
-    return Written(encoded, draft.turns, name, "empty_completion" if fault else None)
+    return encoded, draft.turns, name, "empty_completion" if fault else None
 
 
 def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
@@ -248,11 +299,11 @@ def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
     return {"reason": "no_letter_or_digit", "characters": sum(map(len, bodies))}
 
 
-def _tags(verdicts: Sequence[bool | None], text: bytes, meta: bytes) -> list[str]:
+def _tags(verdicts: Sequence[bool | None], holds_nul: bool, meta: bytes) -> list[str]:
     tags = []
     if None in verdicts:
         tags.append("dialect:broken_schema")
-    if b"\0" in text or (b"\\u0000" in meta and _holds_nul(msgspec.json.decode(meta))):
+    if holds_nul or (b"\\u0000" in meta and _holds_nul(msgspec.json.decode(meta))):
         tags.append("nul")
     return tags
 
@@ -271,7 +322,7 @@ def _holds_nul(value: Any) -> bool:
     return False
 
 
-def _schema_verdicts(turns: Sequence[Turn], tools_json: str) -> list[bool | None]:
+def schema_verdicts(turns: Sequence[Turn], tools_json: str) -> list[bool | None]:
     """Of each call of a tool on offer, whether its arguments satisfy the schema; None where the schema cannot judge."""
     validators = validators_of(tools_json)
     return [

@@ -37,7 +37,7 @@ STEPS = {
     "records.evaluation": "evaluation",
     "records.rows": "columns",
     "records.rows:SourceFileRef": "hash",
-    "records.rows:_schema_verdicts": "validate",
+    "records.rows:schema_verdicts": "validate",
     "records.rows:_completion_fault": "validate",
     "records.schema": "columns",
     "records.sorted_json": CALLER,
