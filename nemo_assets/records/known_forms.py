@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from nemo_assets.errors import Rejected
@@ -39,11 +41,13 @@ from nemo_assets.harmony import (
 from nemo_assets.records.adapters import load_adapter, reads_bodies
 from nemo_assets.records.census import Census
 from nemo_assets.records.draft import Draft
+from nemo_assets.records.evaluation import Evaluation
 from nemo_assets.records.line_scan import SLACK, room_for, scan_lines
-from nemo_assets.records.line_texts import FINAL, NO_SLOT, SPOKEN, Pieces
+from nemo_assets.records.line_texts import FINAL, NO_SLOT, SPOKEN, Pieces, Texts
 from nemo_assets.records.messages import ROLES, KnownTurns, turns_of
-from nemo_assets.records.rows import Row, SourceFileRef, Written, row_from
-from nemo_assets.records.text_measures import TOO_SHORT
+from nemo_assets.records.row_groups import OWN_SCHEMA, Rows, repeated
+from nemo_assets.records.rows import AS_IN_SOURCE, Row, SourceFileRef, as_in_source, identity, meta_of, odd_tags
+from nemo_assets.records.text_measures import TOO_SHORT, length_tags
 from nemo_assets.records.tools import ToolsEntry, tools_entry
 
 MOST_BYTES = 2 << 20  # of all forms together: what they are made into takes some ten times as much
@@ -56,7 +60,7 @@ _ODD = (
     msgspec.MsgspecError,
 )  # fmt: skip
 _decode = msgspec.json.Decoder().decode
-_Outcome = TypeVar("_Outcome")
+_Rejection = TypeVar("_Rejection")
 
 
 class Block(NamedTuple):
@@ -87,10 +91,11 @@ class _Known(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """A line on its way: its forms, what its other fields say, the literal and message count of its prologue, and its
-    first slot.
+    """A line on its way: its place in the block, its forms, what its other fields say, the literal and message count of
+    its prologue, and its first slot.
     """
 
+    line: int
     form: bytes
     kind: bytes
     known: _Known
@@ -120,27 +125,38 @@ class KnownForms:
         self._prologues: dict[tuple[int, str], tuple[int, int]] = {}
 
     def outcomes(
-        self, block: Block, plain: Callable[[int, int, bytes], _Outcome]
-    ) -> Iterator[_Outcome | Row]:
+        self, block: Block, plain: Callable[[int, int, bytes], Row | _Rejection]
+    ) -> Iterator[Row | Rows | _Rejection]:
         """What becomes of every line; `plain` tells it, the plain way, by number, offset and bytes."""
         candidates = self._candidates(block)
-        rows = self._rows(candidates, block) if candidates else {}
-        view = memoryview(block.content)
+        rows = self._rows(candidates, block) if candidates else None
+        view, begin, place = memoryview(block.content), 0, 0
         for line, (start, stop) in enumerate(zip(block.starts.tolist(), block.stops.tolist(), strict=True)):
-            row = rows.get(line)
-            form, kind = (candidates[line].form, candidates[line].kind) if row is not None else (b"", b"")
-            if form in self._counted and kind in self._counted:
-                self._counted[form] += 1
-                self._counted[kind] += 1
-                yield row
-                continue
+            candidate = candidates[place] if place < len(candidates) and candidates[place].line == line else None
+            if candidate is not None:
+                place += 1
+                if candidate.form in self._counted and candidate.kind in self._counted:
+                    self._counted[candidate.form] += 1
+                    self._counted[candidate.kind] += 1
+                    continue
+            ways = place - (candidate is not None)
+            if rows is not None and begin < ways:
+                yield rows.cut(begin, ways)
+            begin = place
             outcome = plain(block.number + line, block.offset + start, bytes(view[start:stop]))
-            if row is not None and outcome == row:
-                self._counted.setdefault(form, 0)
-                self._counted.setdefault(kind, 0)
-            elif row is not None and form not in self._counted:
-                self._known[form] = None
+            if candidate is not None and rows is not None:
+                self._judge(candidate, isinstance(outcome, Row) and rows.is_row(place - 1, outcome))
             yield outcome
+        if rows is not None and begin < place:
+            yield rows.cut(begin, place)
+
+    def _judge(self, candidate: _Candidate, is_right: bool) -> None:
+        """Use the forms of a line from now on, or never, by whether both ways gave the same row."""
+        if is_right:
+            self._counted.setdefault(candidate.form, 0)
+            self._counted.setdefault(candidate.kind, 0)
+        elif candidate.form not in self._counted:
+            self._known[candidate.form] = None
 
     def count(self, census: Census) -> None:
         """Count the lines that went this way."""
@@ -151,22 +167,22 @@ class KnownForms:
             elif times and kind is not None:
                 census.repeat(kind, times, objects=0)
 
-    def _candidates(self, block: Block) -> dict[int, _Candidate]:
-        """The lines of known forms, by their place in the block."""
+    def _candidates(self, block: Block) -> list[_Candidate]:
+        """The lines of known forms."""
         if len(block.content) > self._size + SLACK:
-            return {}
+            return []
         scanned = self._scanned
         scan_lines(block.content, block.starts, block.stops, *scanned)
         forms, kinds, others = map(memoryview, (scanned.forms, scanned.kinds, scanned.others))
-        candidates = {}
+        candidates = []
         lines = len(block.starts)
         slot = form_begin = kind_begin = other_begin = 0
         for line, (slot_end, form_end, kind_end, other_end) in enumerate(scanned.ends[:lines].tolist()):
             if other_end > other_begin:
                 form, kind = bytes(forms[form_begin:form_end]), bytes(kinds[kind_begin:kind_end])
-                candidate = self._candidate(form, kind, others[other_begin:other_end], slot)
+                candidate = self._candidate(line, form, kind, others[other_begin:other_end], slot)
                 if candidate is not None:
-                    candidates[line] = candidate
+                    candidates.append(candidate)
             slot, form_begin, kind_begin, other_begin = slot_end, form_end, kind_end, other_end
         self._tried, self._found = self._tried + lines, self._found + len(candidates)
         if self._tried > TRIED and 2 * self._found < self._tried:
@@ -225,7 +241,7 @@ class KnownForms:
         fields = map(self._pieces.literal, outline.content[::3])
         return text, list(zip(fields, slots, strict=True))
 
-    def _candidate(self, form: bytes, kind: bytes, other: memoryview, slot: int) -> _Candidate | None:
+    def _candidate(self, line: int, form: bytes, kind: bytes, other: memoryview, slot: int) -> _Candidate | None:
         """A line of these forms, read but for its messages; None where it has to go the plain way."""
         if form not in self._known or kind not in self._kinds:
             self._met(form, kind)
@@ -243,7 +259,7 @@ class KnownForms:
             return None
         if draft.text is not None or draft.template is not None or draft.tools_field is not record.get("tools"):
             return None
-        return _Candidate(form, kind, known, record, draft, *start, slot)
+        return _Candidate(line, form, kind, known, record, draft, *start, slot)
 
     def _prologue(self, known: _Known, draft: Draft) -> tuple[int, int]:
         conversation = Conversation(draft.turns, draft.tools, draft.effort)  # type: ignore[arg-type]
@@ -253,57 +269,110 @@ class KnownForms:
         self._prologues[known.pieces, draft.effort] = start
         return start
 
-    def _rows(self, candidates: dict[int, _Candidate], block: Block) -> dict[int, Row]:
-        """The rows of candidates, as far as they have a word to say and an effect."""
-        scanned, each = self._scanned, candidates.values()
-        written = self._pieces.write(
-            np.array([one.known.pieces for one in each]),
-            np.array([one.prologue for one in each]),
-            np.array([one.first_slot for one in each]),
-            scanned,
+    def _rows(self, candidates: list[_Candidate], block: Block) -> Rows | None:
+        """The rows of candidates. Those that may have nothing to say are struck off the list."""
+        written = self._written(candidates)
+        calls = np.array([each.known.outline.use.calls for each in candidates])
+        silent = (written.measures[:, 4] == 0) & (calls == 0)
+        if silent.any():
+            candidates[:] = [each for each, is_silent in zip(candidates, silent, strict=True) if not is_silent]
+            return self._rows(candidates, block) if candidates else None
+        count, split = len(candidates), self._file.split
+        drafts, records = [each.draft for each in candidates], [each.record for each in candidates]
+        known = [each.known for each in candidates]
+        lengths, loss_chars = written.measures[:, 0], written.measures[:, 1]
+        text_ids = _digests(written.texts, written.ends[:, 0])
+        contents = _digests(written.contents, written.ends[:, 1])
+        metas = [
+            meta_of(record, draft.evaluation.meta_eval_json) for record, draft in zip(records, drafts, strict=True)
+        ]
+        sources = dict(zip(AS_IN_SOURCE, zip(*map(as_in_source, records), strict=True), strict=True))
+        lines = np.array([each.line for each in candidates])
+        numbers = lines + block.number
+        verdicts = [self._verdicts(each) for each in candidates]
+        columns: dict[str, Any] = dict(
+            zip(Evaluation._fields, zip(*[draft.evaluation for draft in drafts], strict=True), strict=True)
         )
-        numbers = zip(written.ends[:-1].tolist(), written.ends[1:].tolist(), written.measures.tolist(), strict=True)
-        views = memoryview(written.texts), memoryview(written.contents), memoryview(written.spans)
-        bodies = written.spoken.ravel().tolist()
-        starts = block.starts
-        rows = {}
-        for (line, candidate), (begins, ends, measures) in zip(candidates.items(), numbers, strict=True):
-            use = candidate.known.outline.use
-            length, loss_chars, final, visible, has_word = measures
-            if not (has_word or use.calls):
-                continue
-            text, content, spans = (view[begin:end] for view, begin, end in zip(views, begins, ends))
-            mask = self._mask.copy()
-            mask.update(spans)
-            made = Written(
-                text,
-                length,
-                candidate.messages + len(candidate.known.turns.turns),
-                bodies[2 * begins[3] : 2 * ends[3]],
-                loss_chars,
-                mask.hexdigest(),
-                hashlib.sha1(content).hexdigest(),
-                self._template,
-                use.has_tool,
-                use.calls,
-                candidate.known.outline.tags,
-                None if final == NO_SLOT or visible >= TOO_SHORT else self._string(final),
-                False,
-                candidate.known.tools,
-                [
-                    satisfies(schema, {"code": self._string(candidate.first_slot + slot)})
-                    for slot, schema in candidate.known.calls
-                ],
+        columns |= {
+            "id": [identity(split.source.identity, *names) for names in zip(sources["source_uuid"], contents, text_ids, strict=True)],
+            "template": repeated(self._template, pa.string(), count),
+            "content_sha1": contents,
+            "text_sha1": text_ids,
+            "mask_sha1": _digests(written.spans, written.ends[:, 2], self._mask),
+            "stats_loss_chars": loss_chars,
+            "meta_expected_answer": [draft.expected_answer for draft in drafts],
+            "meta_tags": [draft.source_tags for draft in drafts],
+            "meta_problem_id": [draft.problem_id for draft in drafts],
+            "meta_reasoning": [draft.reasoning for draft in drafts],
+            "meta_capability_target": [draft.capability_target for draft in drafts],
+            "quality_valid_harmony": repeated(True, pa.bool_(), count),
+            "quality_completion_nonempty": repeated(True, pa.bool_(), count),
+            "quality_has_tool": [each.outline.use.has_tool for each in known],
+            "quality_valid_tool_schema": [False not in each for each in verdicts],
+            "stats_char_len": lengths,
+            "stats_approx_tokens": lengths // 4,
+            "stats_messages": [each.messages + len(each.known.turns.turns) for each in candidates],
+            "stats_tool_calls": calls,
+            **sources,
+            "source_tools_id": [each.tools.id if each.tools else None for each in known],
+            "source_tools_count": [each.tools.size if each.tools else 0 for each in known],
+            "source_meta_json": metas,
+            "source_row": numbers,
+            "source_offset": block.starts[lines] + block.offset,
+            "record_uid": list(map(self._file.record_uid, numbers.tolist())),
+        }
+        own = [
+            value if isinstance(value := columns[field.name], pa.Array) else pa.array(value, field.type)
+            for field in OWN_SCHEMA
+        ]
+        tags = [
+            [*each.draft.tags, *each.known.outline.tags, *odd_tags(verdict, False, meta), *length_tags(length, final)]
+            for each, verdict, meta, length, final in zip(
+                candidates, verdicts, metas, lengths.tolist(), self._short_finals(written), strict=True
             )
-            rows[line] = row_from(
-                candidate.record, (), candidate.draft, made, self._file, block.number + line,
-                block.offset + int(starts[line]),
-            )  # fmt: skip
-        return rows
+        ]
+        return Rows(
+            written.texts,
+            written.ends[:, 0],
+            pa.RecordBatch.from_arrays(own, schema=OWN_SCHEMA),
+            tags,
+            written.spoken,
+            written.ends[:, 3],
+            [each.tools for each in known],
+        )
+
+    def _written(self, candidates: list[_Candidate]) -> Texts:
+        chosen = np.array([(each.known.pieces, each.prologue, each.first_slot) for each in candidates])
+        forms, prologues, first_slots = np.ascontiguousarray(chosen.T)
+        return self._pieces.write(forms, prologues, first_slots, self._scanned)
+
+    def _short_finals(self, written: Texts) -> list[str | None]:
+        """The final answers that may be too short, None for all others."""
+        return [
+            None if slot == NO_SLOT or visible >= TOO_SHORT else self._string(slot)
+            for slot, visible in written.measures[:, 2:4].tolist()
+        ]
+
+    def _verdicts(self, candidate: _Candidate) -> list[bool | None]:
+        return [
+            satisfies(schema, {"code": self._string(candidate.first_slot + slot)})
+            for slot, schema in candidate.known.calls
+        ]
 
     def _string(self, slot: int) -> str:
         begin, end, _ = self._scanned.slots[slot].tolist()
         return str(memoryview(self._scanned.strings)[begin:end], "utf-8")
+
+
+def _digests(content: NDArray[np.uint8], ends: NDArray[np.int64], prefix: Any = None) -> list[str]:
+    """sha1, hex, of every stretch of the content, behind what `prefix` was given already."""
+    begin = (prefix or hashlib.sha1()).copy
+    view, digests = memoryview(content), []
+    for start, end in itertools.pairwise(ends.tolist()):
+        state = begin()
+        state.update(view[start:end])
+        digests.append(state.hexdigest())
+    return digests
 
 
 def _sample(form: bytes) -> dict[str, Any]:

@@ -136,11 +136,9 @@ def row_from(
     offset: int | None,
 ) -> Row:
     """The canonical row of a record that is understood and written."""
-    get, content, verdicts, tools, fault = (
-        record.get, written.content_sha1, written.verdicts, written.tools, written.fault
-    )  # fmt: skip
-    meta = _meta_of(record, draft.evaluation.meta_eval_json)
-    uuid, text_id = optional_text(get("uuid")), sha1_text_id(written.text)
+    content, verdicts, tools, fault = written.content_sha1, written.verdicts, written.tools, written.fault
+    meta = meta_of(record, draft.evaluation.meta_eval_json)
+    uuid, text_id = optional_text(record.get("uuid")), sha1_text_id(written.text)
     columns = {
         "id": identity(file.split.source.identity, uuid, content, text_id),
         "template": written.template,
@@ -161,18 +159,14 @@ def row_from(
             *tags,
             *draft.tags,
             *written.marks,
-            *_tags(verdicts, written.holds_nul, meta),
+            *odd_tags(verdicts, written.holds_nul, meta),
             *length_tags(written.length, written.final),
         ],
         "stats_char_len": written.length,
         "stats_approx_tokens": written.length // 4,
         "stats_messages": written.messages,
         "stats_tool_calls": written.calls,
-        "source_uuid": uuid,
-        "source_license": optional_text(get("license")),
-        "source_used_in": _texts(get("used_in")),
-        "source_data_source": optional_text(get("data_source", get("source"))),
-        "source_changed_answer_to_majority": _optional_bool(get("changed_answer_to_majority")),
+        **dict(zip(AS_IN_SOURCE, as_in_source(record), strict=True)),
         "source_tools_id": tools.id if tools else None,
         "source_tools_count": tools.size if tools else 0,
         "source_meta_json": meta,
@@ -183,7 +177,25 @@ def row_from(
     return Row(written.text, draft.evaluation, columns, written.bodies, tools)
 
 
-def _meta_of(record: Mapping[str, Any], evaluation: bytes | None) -> bytes:
+AS_IN_SOURCE = (
+    "source_uuid", "source_license", "source_used_in", "source_data_source", "source_changed_answer_to_majority",
+)  # fmt: skip
+
+
+def as_in_source(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The columns AS_IN_SOURCE of a record."""
+    get = record.get
+    changed = get("changed_answer_to_majority")
+    return (
+        optional_text(get("uuid")),
+        optional_text(get("license")),
+        _texts(get("used_in")),
+        optional_text(get("data_source", get("source"))),
+        changed if isinstance(changed, bool) else None,
+    )
+
+
+def meta_of(record: Mapping[str, Any], evaluation: bytes | None) -> bytes:
     """The fields of a record that have no columns of their own; `evaluation` is the JSON of its block, made already."""
     fields = dict(record)
     for name in _NOT_META:
@@ -299,7 +311,7 @@ def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
     return {"reason": "no_letter_or_digit", "characters": sum(map(len, bodies))}
 
 
-def _tags(verdicts: Sequence[bool | None], holds_nul: bool, meta: bytes) -> list[str]:
+def odd_tags(verdicts: Sequence[bool | None], holds_nul: bool, meta: bytes) -> list[str]:
     tags = []
     if None in verdicts:
         tags.append("dialect:broken_schema")
@@ -330,10 +342,6 @@ def schema_verdicts(turns: Sequence[Turn], tools_json: str) -> list[bool | None]
         for role, _, _, tool, arguments in turns
         if role == "assistant" and tool is not None and tool in validators
     ]
-
-
-def _optional_bool(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
 
 
 def _texts(value: Any) -> list[str]:

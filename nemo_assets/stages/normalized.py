@@ -30,7 +30,7 @@ from nemo_assets.records.known_forms import Block, KnownForms
 from nemo_assets.records.line_scan import SLACK
 from nemo_assets.records.parsing import deep_recursion, long_integers, parse_record
 from nemo_assets.records.recipe import code_digest, normalize_recipe
-from nemo_assets.records.row_groups import RowGroup
+from nemo_assets.records.row_groups import RowGroup, Rows
 from nemo_assets.records.rows import Row, SourceFileRef, row_of
 from nemo_assets.records.schema import (
     DICTIONARY_COLUMNS,
@@ -128,6 +128,12 @@ def normalize_unit(piece: Piece) -> Unit:
     writer = PartWriter(rows_path, ROW_SCHEMA, DICTIONARY_COLUMNS, STATISTICS_COLUMNS, passing=True)
     with writer, long_integers(), without_cycle_search():
         for outcome in _outcomes(piece, census):
+            if isinstance(outcome, Rows):
+                while (taken := group.take(outcome)) < len(outcome.tags):
+                    writer.write(counted.rows_of(group.drain()))
+                    outcome = outcome.cut(taken, len(outcome.tags))
+                tools |= {entry.id: entry for entry in outcome.tools if entry is not None}
+                continue
             if not isinstance(outcome, Row):
                 rejected.append(outcome)
                 continue
@@ -207,8 +213,8 @@ def length_bins(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
 
 _NEWLINE = 10
 Result = TypeVar("Result")
-Outcome = Row | dict[str, Any]
-"""A row, or the entry of a rejection."""
+Outcome = Row | Rows | dict[str, Any]
+"""A row or some, or the entry of a rejection."""
 
 
 def _outcomes(piece: Piece, census: Census) -> Iterator[Outcome]:
