@@ -133,20 +133,22 @@ class KnownForms:
         view, begin, place = memoryview(block.content), 0, 0
         for line, (start, stop) in enumerate(zip(block.starts.tolist(), block.stops.tolist(), strict=True)):
             candidate = candidates[place] if place < len(candidates) and candidates[place].line == line else None
-            if candidate is not None:
+            if candidate is not None and candidate.form in self._counted and candidate.kind in self._counted:
+                self._counted[candidate.form] += 1
+                self._counted[candidate.kind] += 1
                 place += 1
-                if candidate.form in self._counted and candidate.kind in self._counted:
-                    self._counted[candidate.form] += 1
-                    self._counted[candidate.kind] += 1
-                    continue
-            ways = place - (candidate is not None)
-            if rows is not None and begin < ways:
-                yield rows.cut(begin, ways)
-            begin = place
+                continue
             outcome = plain(block.number + line, block.offset + start, bytes(view[start:stop]))
             if candidate is not None and rows is not None:
-                self._judge(candidate, isinstance(outcome, Row) and rows.is_row(place - 1, outcome))
+                is_right = isinstance(outcome, Row) and rows.is_row(place, outcome)
+                self._judge(candidate, is_right)
+                if is_right:
+                    place += 1
+                    continue
+            if rows is not None and begin < place:
+                yield rows.cut(begin, place)
             yield outcome
+            begin = place = place + (candidate is not None)
         if rows is not None and begin < place:
             yield rows.cut(begin, place)
 
@@ -301,7 +303,7 @@ class KnownForms:
             "mask_sha1": _digests(written.spans, written.ends[:, 2], self._mask),
             "stats_loss_chars": loss_chars,
             "meta_expected_answer": [draft.expected_answer for draft in drafts],
-            "meta_tags": [draft.source_tags for draft in drafts],
+            "meta_tags": [list(draft.source_tags) for draft in drafts],
             "meta_problem_id": [draft.problem_id for draft in drafts],
             "meta_reasoning": [draft.reasoning for draft in drafts],
             "meta_capability_target": [draft.capability_target for draft in drafts],
@@ -321,6 +323,9 @@ class KnownForms:
             "source_offset": block.starts[lines] + block.offset,
             "record_uid": list(map(self._file.record_uid, numbers.tolist())),
         }
+        for name in ("source_meta_json", "meta_eval_json"):  # UTF-8 already, which making strings of it would check
+            binary = pa.array(columns[name], pa.binary())
+            columns[name] = pa.Array.from_buffers(pa.string(), count, binary.buffers())
         own = [
             value if isinstance(value := columns[field.name], pa.Array) else pa.array(value, field.type)
             for field in OWN_SCHEMA
