@@ -42,7 +42,13 @@ from nemo_assets.harmony.special_tokens import (
 from nemo_assets.harmony.strict import StrictMessage, parse_strict
 from nemo_assets.harmony.template import Template
 from nemo_assets.harmony.templates import TEMPLATES, render_conversation
-from nemo_assets.harmony.tool_arguments import arguments_match, functions_of, satisfies, validators_of
+from nemo_assets.harmony.tool_arguments import (
+    arguments_match,
+    functions_of,
+    judges_any_code_alike,
+    satisfies,
+    validators_of,
+)
 from nemo_assets.harmony.tool_types import typescript_of
 from nemo_assets.harmony.validation import (
     Deviation,
@@ -100,6 +106,7 @@ __all__ = [
     "injection_in",
     "injection_in_conversation",
     "interpreter_code",
+    "judges_any_code_alike",
     "known_form",
     "loss_spans",
     "loss_spans_of_text",

@@ -31,7 +31,9 @@ from nemo_assets.harmony import (
     Form,
     Turn,
     canonical_json,
+    functions_of,
     interpreter_code,
+    judges_any_code_alike,
     known_form,
     satisfies,
     start_of,
@@ -45,6 +47,7 @@ from nemo_assets.records.evaluation import Evaluation
 from nemo_assets.records.line_scan import SLACK, room_for, scan_lines
 from nemo_assets.records.line_texts import FINAL, NO_SLOT, SPOKEN, Pieces, Texts
 from nemo_assets.records.messages import ROLES, KnownTurns, turns_of
+from nemo_assets.records.parsing import parse_record
 from nemo_assets.records.row_groups import OWN_SCHEMA, Rows, repeated
 from nemo_assets.records.rows import AS_IN_SOURCE, Row, SourceFileRef, as_in_source, identity, meta_of, odd_tags
 from nemo_assets.records.text_measures import TOO_SHORT, length_tags
@@ -78,8 +81,8 @@ class Block(NamedTuple):
 class _Known(NamedTuple):
     """What follows from a form, whose pieces have a number.
 
-    `turns` stand for those of the record; `sample` is a record of this form. `calls` are, of each call of a tool on
-    offer, the slot of the code and the compiled schema.
+    `turns` stand for those of the record; `sample` has the fields of this form. `verdicts` say of each call of a tool on
+    offer whether its arguments satisfy the schema.
     """
 
     pieces: int
@@ -87,7 +90,7 @@ class _Known(NamedTuple):
     turns: KnownTurns
     outline: Form
     tools: ToolsEntry | None
-    calls: list[tuple[int, Any]]
+    verdicts: list[bool | None]
 
 
 class _Candidate(NamedTuple):
@@ -106,28 +109,48 @@ class _Candidate(NamedTuple):
     first_slot: int
 
 
+_latest: list[KnownForms] = []
+
+
+def known_forms(file: SourceFileRef, size: int) -> KnownForms:
+    """Those of a file, whose pieces are done one after the other, for blocks of up to `size` bytes."""
+    if not _latest or (_latest[0].file, _latest[0].size) != (file, size):
+        _latest[:] = [KnownForms(file, size)]
+    _latest[0].begin()
+    return _latest[0]
+
+
 class KnownForms:
-    """The forms met in one piece of a file, and the way of the lines that have them."""
+    """The forms met in a file so far, and the way of the lines that have them, one piece of the file after another."""
 
     def __init__(self, file: SourceFileRef, size: int) -> None:
         """For blocks of up to `size` bytes; larger ones go the plain way."""
         source = file.split.source
-        self._file, self._adapt, self._template = file, load_adapter(file.split), source.template
+        self.file, self.size = file, size
+        self._adapt, self._template = load_adapter(file.split), source.template
         self._mask = hashlib.sha1(f"{source.loss_mode}|{int(source.loss_terminators)}|".encode())
         is_open = source.loss_mode == "assistant_all" and not source.loss_terminators and not reads_bodies(file.split)
-        self._size = size if is_open else 0
-        self._scanned = room_for(self._size)
+        self._limit = size if is_open else 0
+        self._scanned = room_for(self._limit)
         self._pieces = Pieces()
         self._known: dict[bytes, _Known | None] = {}
         self._kinds: dict[bytes, dict[str, Any] | None] = {}  # a sample of each form of other fields
-        self._counted: dict[bytes, int] = {}  # of proven forms, of either sort: lines that went this way
+        self._proven: set[bytes] = set()  # forms of either sort for which both ways gave the same row
+        self._counted: dict[bytes, int] = {}  # of such, those met in this piece: how many lines the census lacks
         self._bytes = self._tried = self._found = 0
         self._prologues: dict[tuple[int, str], tuple[int, int]] = {}
 
+    def begin(self) -> None:
+        """Be ready for another piece."""
+        self._counted.clear()
+
     def outcomes(
-        self, block: Block, plain: Callable[[int, int, bytes], Row | _Rejection]
+        self, block: Block, plain: Callable[[int, int, bytes], Row | _Rejection], census: Census
     ) -> Iterator[Row | Rows | _Rejection]:
-        """What becomes of every line; `plain` tells it, the plain way, by number, offset and bytes."""
+        """What becomes of every line; `plain` tells it, the plain way, by number, offset and bytes.
+
+        It also counts the line in the census; the lines that do not go this way are counted by `finish`.
+        """
         candidates = self._candidates(block)
         rows = self._rows(candidates, block) if candidates else None
         view, begin, place = memoryview(block.content), 0, 0
@@ -138,13 +161,18 @@ class KnownForms:
                 self._counted[candidate.kind] += 1
                 place += 1
                 continue
-            outcome = plain(block.number + line, block.offset + start, bytes(view[start:stop]))
-            if candidate is not None and rows is not None:
-                is_right = isinstance(outcome, Row) and rows.is_row(place, outcome)
-                self._judge(candidate, is_right)
-                if is_right:
-                    place += 1
-                    continue
+            content = bytes(view[start:stop])
+            if candidate is not None and candidate.form in self._proven and candidate.kind in self._proven:
+                census.add(parse_record(content)[0])
+                is_right = True
+            else:
+                outcome = plain(block.number + line, block.offset + start, content)
+                is_right = candidate is not None and rows is not None and self._judge(candidate, rows, place, outcome)
+            if candidate is not None and is_right:
+                self._counted.setdefault(candidate.form, 0)
+                self._counted.setdefault(candidate.kind, 0)
+                place += 1
+                continue
             if rows is not None and begin < place:
                 yield rows.cut(begin, place)
             yield outcome
@@ -152,16 +180,17 @@ class KnownForms:
         if rows is not None and begin < place:
             yield rows.cut(begin, place)
 
-    def _judge(self, candidate: _Candidate, is_right: bool) -> None:
-        """Use the forms of a line from now on, or never, by whether both ways gave the same row."""
+    def _judge(self, candidate: _Candidate, rows: Rows, place: int, outcome: Any) -> bool:
+        """Whether both ways gave the same row: its forms are used from now on, or else never."""
+        is_right = isinstance(outcome, Row) and rows.is_row(place, outcome) and self._known[candidate.form] is not None
         if is_right:
-            self._counted.setdefault(candidate.form, 0)
-            self._counted.setdefault(candidate.kind, 0)
-        elif candidate.form not in self._counted:
+            self._proven |= {candidate.form, candidate.kind}
+        elif candidate.form not in self._proven:
             self._known[candidate.form] = None
+        return is_right
 
-    def count(self, census: Census) -> None:
-        """Count the lines that went this way."""
+    def finish(self, census: Census) -> None:
+        """Count the lines of this piece that went this way."""
         for form, times in self._counted.items():
             known, kind = self._known.get(form), self._kinds.get(form)
             if times and known is not None:
@@ -171,7 +200,7 @@ class KnownForms:
 
     def _candidates(self, block: Block) -> list[_Candidate]:
         """The lines of known forms."""
-        if len(block.content) > self._size + SLACK:
+        if len(block.content) > self._limit + SLACK:
             return []
         scanned = self._scanned
         scan_lines(block.content, block.starts, block.stops, *scanned)
@@ -188,7 +217,7 @@ class KnownForms:
             slot, form_begin, kind_begin, other_begin = slot_end, form_end, kind_end, other_end
         self._tried, self._found = self._tried + lines, self._found + len(candidates)
         if self._tried > TRIED and 2 * self._found < self._tried:
-            self._size = 0
+            self._limit = 0
         return candidates
 
     def _met(self, form: bytes, kind: bytes) -> None:
@@ -220,14 +249,14 @@ class KnownForms:
             return None
         entry = tools_entry(sample.get("tools"))
         validators = validators_of(entry.json) if entry else {}
-        calls = [
-            (place, validators[turn.tool])
-            for turn, place in zip(turns, places, strict=True)
-            if turn.is_call and turn.tool in validators
-        ]
+        judged = [turn.tool for turn in turns if turn.is_call and turn.tool in validators]
+        schemas = {tool["name"]: tool.get("parameters") for tool in functions_of(sample.get("tools"))}
+        if not all(judges_any_code_alike(schemas[tool]) for tool in judged):
+            return None
+        verdicts = [satisfies(validators[tool], {"code": ""}) for tool in judged]
         number = self._pieces.form(*self._pieces_of(outline, [place for place in places if place is not None]))
         shells = tuple([turn_of((turn.role, "", turn.channel, turn.tool, None)) for turn in turns])
-        return _Known(number, sample, KnownTurns(shells, tags), outline, entry, calls)
+        return _Known(number, sample, KnownTurns(shells, tags), outline, entry, verdicts)
 
     def _pieces_of(
         self, outline: Form, slots: Sequence[int]
@@ -255,7 +284,7 @@ class KnownForms:
             record["messages"] = known.turns
             if "tools" in record:
                 record["tools"] = known.sample["tools"]
-            draft = self._adapt(record, self._file.split)
+            draft = self._adapt(record, self.file.split)
             start = self._prologues.get((known.pieces, draft.effort)) or self._prologue(known, draft)
         except _ODD:
             return None
@@ -279,7 +308,7 @@ class KnownForms:
         if silent.any():
             candidates[:] = [each for each, is_silent in zip(candidates, silent, strict=True) if not is_silent]
             return self._rows(candidates, block) if candidates else None
-        count, split = len(candidates), self._file.split
+        count, split = len(candidates), self.file.split
         drafts, records = [each.draft for each in candidates], [each.record for each in candidates]
         known = [each.known for each in candidates]
         lengths, loss_chars = written.measures[:, 0], written.measures[:, 1]
@@ -291,7 +320,6 @@ class KnownForms:
         sources = dict(zip(AS_IN_SOURCE, zip(*map(as_in_source, records), strict=True), strict=True))
         lines = np.array([each.line for each in candidates])
         numbers = lines + block.number
-        verdicts = [self._verdicts(each) for each in candidates]
         columns: dict[str, Any] = dict(
             zip(Evaluation._fields, zip(*[draft.evaluation for draft in drafts], strict=True), strict=True)
         )
@@ -310,7 +338,7 @@ class KnownForms:
             "quality_valid_harmony": repeated(True, pa.bool_(), count),
             "quality_completion_nonempty": repeated(True, pa.bool_(), count),
             "quality_has_tool": [each.outline.use.has_tool for each in known],
-            "quality_valid_tool_schema": [False not in each for each in verdicts],
+            "quality_valid_tool_schema": [False not in each.verdicts for each in known],
             "stats_char_len": lengths,
             "stats_approx_tokens": lengths // 4,
             "stats_messages": [each.messages + len(each.known.turns.turns) for each in candidates],
@@ -321,7 +349,7 @@ class KnownForms:
             "source_meta_json": metas,
             "source_row": numbers,
             "source_offset": block.starts[lines] + block.offset,
-            "record_uid": list(map(self._file.record_uid, numbers.tolist())),
+            "record_uid": list(map(self.file.record_uid, numbers.tolist())),
         }
         for name in ("source_meta_json", "meta_eval_json"):  # UTF-8 already, which making strings of it would check
             binary = pa.array(columns[name], pa.binary())
@@ -331,9 +359,12 @@ class KnownForms:
             for field in OWN_SCHEMA
         ]
         tags = [
-            [*each.draft.tags, *each.known.outline.tags, *odd_tags(verdict, False, meta), *length_tags(length, final)]
-            for each, verdict, meta, length, final in zip(
-                candidates, verdicts, metas, lengths.tolist(), self._short_finals(written), strict=True
+            [
+                *each.draft.tags, *each.known.outline.tags, *odd_tags(each.known.verdicts, False, meta),
+                *length_tags(length, final),
+            ]  # fmt: skip
+            for each, meta, length, final in zip(
+                candidates, metas, lengths.tolist(), self._short_finals(written), strict=True
             )
         ]
         return Rows(
@@ -356,12 +387,6 @@ class KnownForms:
         return [
             None if slot == NO_SLOT or visible >= TOO_SHORT else self._string(slot)
             for slot, visible in written.measures[:, 2:4].tolist()
-        ]
-
-    def _verdicts(self, candidate: _Candidate) -> list[bool | None]:
-        return [
-            satisfies(schema, {"code": self._string(candidate.first_slot + slot)})
-            for slot, schema in candidate.known.calls
         ]
 
     def _string(self, slot: int) -> str:

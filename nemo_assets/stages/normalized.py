@@ -26,7 +26,7 @@ from nemo_assets.disk import write_durably
 from nemo_assets.errors import ConservationError, Rejected
 from nemo_assets.records.adapters import load_adapter
 from nemo_assets.records.census import Census
-from nemo_assets.records.known_forms import Block, KnownForms
+from nemo_assets.records.known_forms import Block, known_forms
 from nemo_assets.records.line_scan import SLACK
 from nemo_assets.records.parsing import deep_recursion, long_integers, parse_record
 from nemo_assets.records.recipe import code_digest, normalize_recipe
@@ -223,7 +223,7 @@ def _outcomes(piece: Piece, census: Census) -> Iterator[Outcome]:
 
     def outcome_of(
         number: int, offset: int | None, raw: bytes | None, parse: Callable[[Any], Parsed], source: Any
-    ) -> Outcome:
+    ) -> Row | dict[str, Any]:
         try:
             try:
                 record, tags = parse(source)
@@ -244,10 +244,13 @@ def _outcomes(piece: Piece, census: Census) -> Iterator[Outcome]:
         for number, record in _parquet_records(piece):
             yield outcome_of(number, None, None, _decoded, record)
         return
-    known = KnownForms(piece.file, BLOCK_BYTES)
+    def plain(number: int, offset: int, line: bytes) -> Row | dict[str, Any]:
+        return outcome_of(number, offset, line, parse_record, line)
+
+    forms = known_forms(piece.file, BLOCK_BYTES)
     for block in blocks_of(piece.blob, piece.extent):
-        yield from known.outcomes(block, lambda number, offset, line: outcome_of(number, offset, line, parse_record, line))
-    known.count(census)
+        yield from forms.outcomes(block, plain, census)
+    forms.finish(census)
 
 
 def _with_room(work: Callable[..., Result], *arguments: Any) -> Result:
