@@ -109,6 +109,16 @@ class _Candidate(NamedTuple):
     first_slot: int
 
 
+def load_compiled() -> None:
+    """Load the machine code of this way, which the first line of a process otherwise does."""
+    nothing, none = np.full(SLACK, ord("\n"), np.uint8), np.empty(0, np.int64)
+    scanned = room_for(0)
+    scan_lines(nothing, none, none, *scanned)
+    pieces = Pieces()
+    pieces.form([(pieces.literal(b""), NO_SLOT, 0)], [])
+    pieces.write(none, none, none, scanned)
+
+
 _latest: list[KnownForms] = []
 
 
@@ -324,7 +334,10 @@ class KnownForms:
             zip(Evaluation._fields, zip(*[draft.evaluation for draft in drafts], strict=True), strict=True)
         )
         columns |= {
-            "id": [identity(split.source.identity, *names) for names in zip(sources["source_uuid"], contents, text_ids, strict=True)],
+            "id": [
+                identity(split.source.identity, *names)
+                for names in zip(sources["source_uuid"], contents, text_ids, strict=True)
+            ],
             "template": repeated(self._template, pa.string(), count),
             "content_sha1": contents,
             "text_sha1": text_ids,
@@ -360,7 +373,9 @@ class KnownForms:
         ]
         tags = [
             [
-                *each.draft.tags, *each.known.outline.tags, *odd_tags(each.known.verdicts, False, meta),
+                *each.draft.tags,
+                *each.known.outline.tags,
+                *odd_tags(each.known.verdicts, False, meta),
                 *length_tags(length, final),
             ]  # fmt: skip
             for each, meta, length, final in zip(
@@ -444,4 +459,6 @@ class _Slots:
         """The slot of a turn's body, None where it has none or is not written as it is."""
         if turn.role == "system":
             return None
-        return self._numbers.get(turn.body if turn.tool is None or turn.role == "tool" else interpreter_code(turn) or " ")
+        return self._numbers.get(
+            turn.body if turn.tool is None or turn.role == "tool" else interpreter_code(turn) or " "
+        )

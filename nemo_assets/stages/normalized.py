@@ -26,7 +26,7 @@ from nemo_assets.disk import write_durably
 from nemo_assets.errors import ConservationError, Rejected
 from nemo_assets.records.adapters import load_adapter
 from nemo_assets.records.census import Census
-from nemo_assets.records.known_forms import Block, known_forms
+from nemo_assets.records.known_forms import Block, KnownForms, known_forms
 from nemo_assets.records.line_scan import SLACK
 from nemo_assets.records.parsing import deep_recursion, long_integers, parse_record
 from nemo_assets.records.recipe import code_digest, normalize_recipe
@@ -127,7 +127,7 @@ def normalize_unit(piece: Piece) -> Unit:
     tools: dict[str, ToolsEntry] = {}
     writer = PartWriter(rows_path, ROW_SCHEMA, DICTIONARY_COLUMNS, STATISTICS_COLUMNS, passing=True)
     with writer, long_integers(), without_cycle_search():
-        for outcome in _outcomes(piece, census):
+        for outcome in outcomes_of(piece, census, known_forms(piece.file, BLOCK_BYTES)):
             if isinstance(outcome, Rows):
                 while (taken := group.take(outcome)) < len(outcome.tags):
                     writer.write(counted.rows_of(group.drain()))
@@ -217,7 +217,7 @@ Outcome = Row | Rows | dict[str, Any]
 """A row or some, or the entry of a rejection."""
 
 
-def _outcomes(piece: Piece, census: Census) -> Iterator[Outcome]:
+def outcomes_of(piece: Piece, census: Census, forms: KnownForms) -> Iterator[Outcome]:
     """What becomes of every record of a piece, in order; those that parse are counted in `census`."""
     adapt = load_adapter(piece.file.split)
 
@@ -244,11 +244,11 @@ def _outcomes(piece: Piece, census: Census) -> Iterator[Outcome]:
         for number, record in _parquet_records(piece):
             yield outcome_of(number, None, None, _decoded, record)
         return
+
     def plain(number: int, offset: int, line: bytes) -> Row | dict[str, Any]:
         return outcome_of(number, offset, line, parse_record, line)
 
-    forms = known_forms(piece.file, BLOCK_BYTES)
-    for block in blocks_of(piece.blob, piece.extent):
+    for block in blocks_of(piece.blob, piece.extent, forms.size):
         yield from forms.outcomes(block, plain, census)
     forms.finish(census)
 
@@ -308,22 +308,22 @@ def blocks_of(path: Path, extent: Extent, size: int = BLOCK_BYTES) -> Iterator[B
     with path.open("rb", buffering=0) as stream:
         stream.seek(extent.start)
         while left or filled:
-            room = memoryview(content)[filled : min(len(content) - SLACK, filled + left)]
-            taken = stream.readinto(room) or 0
-            filled, left = filled + taken, (left - taken if taken else 0)
+            if left and filled == len(content) - SLACK:  # all of it is one line that has not ended
+                content = np.concatenate([content, np.empty(len(content), np.uint8)])
+            taken = stream.readinto(content.data[filled : min(len(content) - SLACK, filled + left)]) or 0
+            filled, left = filled + taken, left - taken if taken else 0
             ends = np.flatnonzero(content[:filled] == _NEWLINE)
             if not left and (not len(ends) or ends[-1] != filled - 1):  # the last line of a file may lack its end
                 ends, filled = np.append(ends, filled), filled + 1
                 content[filled - 1] = _NEWLINE
             if not len(ends):
-                content = np.concatenate([content[:filled], np.empty(filled + size + SLACK, np.uint8)])
                 continue
             starts, whole = np.append(0, ends[:-1] + 1), int(ends[-1]) + 1
             yield Block(content[: whole + SLACK - 1], starts, ends, number, offset)
             number, offset, filled = number + len(ends), offset + whole, filled - whole
             rest = content[whole : whole + filled].copy()
-            if len(content) > max(size, filled) + SLACK:
-                content = np.empty(max(size, filled) + SLACK, np.uint8)
+            if len(content) > size + SLACK >= filled + SLACK:
+                content = np.empty(size + SLACK, np.uint8)
             content[:filled] = rest
 
 
