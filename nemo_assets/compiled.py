@@ -58,7 +58,7 @@ def _copy_memory(_typing: Any, _target: Any, _source: Any, _count: Any) -> Any:
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         target, source = (builder.inttoptr(each, ir.IntType(8).as_pointer()) for each in arguments[:2])
-        cgutils.raw_memcpy(builder, target, source, arguments[2], 1)
+        raw_memcpy(builder, target, source, arguments[2], 1)
 
     return types.void(types.uint64, types.uint64, types.uint64), generate
 
@@ -72,6 +72,7 @@ def _find_lowest_bit(_typing: Any, _word: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
+raw_memcpy: Any = cgutils.raw_memcpy
 word_at: Any = intrinsic(_load_word)
 put_word: Any = intrinsic(_store_word)
 copy_bytes: Any = intrinsic(_copy_memory)

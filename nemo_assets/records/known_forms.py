@@ -163,7 +163,7 @@ class KnownForms:
         """
         candidates = self._candidates(block)
         rows = self._rows(candidates, block) if candidates else None
-        view, begin, place = memoryview(block.content), 0, 0
+        view, begin, place = block.content.data, 0, 0
         for line, (start, stop) in enumerate(zip(block.starts.tolist(), block.stops.tolist(), strict=True)):
             candidate = candidates[place] if place < len(candidates) and candidates[place].line == line else None
             if candidate is not None and candidate.form in self._counted and candidate.kind in self._counted:
@@ -214,7 +214,7 @@ class KnownForms:
             return []
         scanned = self._scanned
         scan_lines(block.content, block.starts, block.stops, *scanned)
-        forms, kinds, others = map(memoryview, (scanned.forms, scanned.kinds, scanned.others))
+        forms, kinds, others = scanned.forms.data, scanned.kinds.data, scanned.others.data
         candidates = []
         lines = len(block.starts)
         slot = form_begin = kind_begin = other_begin = 0
@@ -259,7 +259,9 @@ class KnownForms:
             return None
         entry = tools_entry(sample.get("tools"))
         validators = validators_of(entry.json) if entry else {}
-        judged = [turn.tool for turn in turns if turn.is_call and turn.tool in validators]
+        if outline.interpreted and not TEMPLATES[self._template].writes_code:
+            return None
+        judged = [turn.tool for turn in turns if turn.is_call and turn.tool is not None and turn.tool in validators]
         schemas = {tool["name"]: tool.get("parameters") for tool in functions_of(sample.get("tools"))}
         if not all(judges_any_code_alike(schemas[tool]) for tool in judged):
             return None
@@ -377,7 +379,7 @@ class KnownForms:
                 *each.known.outline.tags,
                 *odd_tags(each.known.verdicts, False, meta),
                 *length_tags(length, final),
-            ]  # fmt: skip
+            ]
             for each, meta, length, final in zip(
                 candidates, metas, lengths.tolist(), self._short_finals(written), strict=True
             )
@@ -406,13 +408,13 @@ class KnownForms:
 
     def _string(self, slot: int) -> str:
         begin, end, _ = self._scanned.slots[slot].tolist()
-        return str(memoryview(self._scanned.strings)[begin:end], "utf-8")
+        return str(self._scanned.strings.data[begin:end], "utf-8")
 
 
 def _digests(content: NDArray[np.uint8], ends: NDArray[np.int64], prefix: Any = None) -> list[str]:
     """sha1, hex, of every stretch of the content, behind what `prefix` was given already."""
     begin = (prefix or hashlib.sha1()).copy
-    view, digests = memoryview(content), []
+    view, digests = content.data, []
     for start, end in itertools.pairwise(ends.tolist()):
         state = begin()
         state.update(view[start:end])
@@ -443,7 +445,7 @@ class _Slots:
     def marked(self, value: Any, key: str = "") -> Any:
         """The same messages with strings by which their slots are known; KeyError where a turn may depend on them."""
         if isinstance(value, dict):
-            if ROLES.get(value.get("role")) == "tool":
+            if ROLES.get(value.get("role", "")) == "tool":
                 value["name"][0]  # else who answers depends on the ids of calls
             return {name: self.marked(each, name) for name, each in value.items()}
         if isinstance(value, list):

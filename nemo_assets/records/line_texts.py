@@ -71,7 +71,7 @@ class Pieces:
                 np.array(self._ends).reshape(-1, 2),
                 np.array(self._fixed),
             )
-        _, literals, _, _, ends, fixed = self._arrays
+        pool, literals, text, content, ends, fixed = self._arrays
         size = int(fixed[forms].sum() + (literals[prologues, 1] - literals[prologues, 0]).sum())
         rows, pieces = len(forms), int((ends[forms + 1, 0] - ends[forms, 0]).sum())
         texts = Texts(
@@ -82,7 +82,9 @@ class Pieces:
             np.zeros((rows + 1, 4), np.int64),
             np.empty((rows, 5), np.int64),
         )
-        _write(forms, prologues, first_slots, scanned.strings, scanned.slots, *self._arrays[:5], *texts)
+        _write(
+            forms, prologues, first_slots, scanned.strings, scanned.slots, pool, literals, text, content, ends, *texts
+        )  # fmt: skip
         return texts
 
 

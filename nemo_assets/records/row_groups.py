@@ -127,7 +127,7 @@ class RowGroup:
             rows = rows.cut(0, taken)
         if taken:
             self._settle()
-            self._hold(memoryview(rows.texts)[rows.ends[0] : rows.ends[-1]])
+            self._hold(rows.texts.data[rows.ends[0] : rows.ends[-1]])
             self._own.append(rows.own)
             self._ends += ends[:taken].tolist()
             self._tags += rows.tags

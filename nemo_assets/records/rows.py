@@ -50,12 +50,12 @@ _NOT_META = ("messages", "tools", "text")
 class Row(NamedTuple):
     """One canonical row on its way to a row group.
 
-    `text` is UTF-8 (it may lie in a larger buffer), `columns` are all else that differs from row to row, in the same order in every row. `bodies` are
+    `text` is UTF-8, `columns` are all else that differs from row to row, in the same order in every row. `bodies` are
     begin and end of what the assistant wrote, in bytes of `text`: the share of repeats is measured over them when the
     row group is written.
     """
 
-    text: bytes | memoryview
+    text: bytes
     evaluation: Evaluation
     columns: dict[str, Any]
     bodies: list[int]
@@ -85,26 +85,11 @@ class SourceFileRef:
 
 
 class Written(NamedTuple):
-    """A row's text and all that is computed from its turns; `fault` is the drop code of a row that is kept all the same.
+    """A row's text and what is computed from its messages, `spans` being those in the loss; the turns it stands for."""
 
-    `marks` are tags, `verdicts` say of each call of a tool on offer whether its arguments satisfy the schema.
-    """
-
-    text: bytes | memoryview
-    length: int
-    messages: int
-    bodies: list[int]
-    loss_chars: int
-    mask_sha1: str
-    content_sha1: str
+    encoded: Encoded
+    turns: Sequence[Turn]
     template: str
-    has_tool: bool
-    calls: int
-    marks: Sequence[str]
-    final: str | None
-    holds_nul: bool
-    tools: ToolsEntry | None
-    verdicts: Sequence[bool | None]
     fault: str | None = None
 
 
@@ -122,30 +107,21 @@ def row_of(
     `keep` names drop codes, of invalid_harmony and empty_completion, that only lower the row's quality flag instead,
     as far as there is text to keep. Raises Rejected with a drop code and evidence where the record becomes no row.
     """
-    draft = adapt(record, file.split)
-    return row_from(record, tags, draft, _write(draft, file.split, keep), file, number, offset)
-
-
-def row_from(
-    record: Mapping[str, Any],
-    tags: Sequence[str],
-    draft: Draft,
-    written: Written,
-    file: SourceFileRef,
-    number: int,
-    offset: int | None,
-) -> Row:
-    """The canonical row of a record that is understood and written."""
-    content, verdicts, tools, fault = written.content_sha1, written.verdicts, written.tools, written.fault
+    split = file.split
+    draft = adapt(record, split)
+    encoded, turns, template, fault = _write(draft, split, keep)
+    text, length, messages, spans, spoken, content, use, marks = encoded
+    tools = tools_entry(draft.tools_field)
+    verdicts = _schema_verdicts(turns, tools.json) if tools and use.calls else ()
     meta = meta_of(record, draft.evaluation.meta_eval_json)
-    uuid, text_id = optional_text(record.get("uuid")), sha1_text_id(written.text)
+    uuid, text_id = optional_text(record.get("uuid")), sha1_text_id(text)
     columns = {
-        "id": identity(file.split.source.identity, uuid, content, text_id),
-        "template": written.template,
+        "id": identity(split.source.identity, uuid, content, text_id),
+        "template": template,
         "content_sha1": content,
         "text_sha1": text_id,
-        "mask_sha1": written.mask_sha1,
-        "stats_loss_chars": written.loss_chars,
+        "mask_sha1": mask_sha1(split.source.loss_mode, split.source.loss_terminators, spans),
+        "stats_loss_chars": sum([end - start for start, end in spans]),
         "meta_expected_answer": draft.expected_answer,
         "meta_tags": draft.source_tags,
         "meta_problem_id": draft.problem_id,
@@ -153,19 +129,19 @@ def row_from(
         "meta_capability_target": draft.capability_target,
         "quality_valid_harmony": fault != "invalid_harmony",
         "quality_completion_nonempty": fault != "empty_completion",
-        "quality_has_tool": written.has_tool,
+        "quality_has_tool": use.has_tool,
         "quality_valid_tool_schema": False not in verdicts,
         "quality_tags": [
             *tags,
             *draft.tags,
-            *written.marks,
-            *odd_tags(verdicts, written.holds_nul, meta),
-            *length_tags(written.length, written.final),
+            *marks,
+            *odd_tags(verdicts, b"\0" in text, meta),
+            *length_tags(length, use.final),
         ],
-        "stats_char_len": written.length,
-        "stats_approx_tokens": written.length // 4,
-        "stats_messages": written.messages,
-        "stats_tool_calls": written.calls,
+        "stats_char_len": length,
+        "stats_approx_tokens": length // 4,
+        "stats_messages": messages,
+        "stats_tool_calls": use.calls,
         **dict(zip(AS_IN_SOURCE, as_in_source(record), strict=True)),
         "source_tools_id": tools.id if tools else None,
         "source_tools_count": tools.size if tools else 0,
@@ -174,7 +150,7 @@ def row_from(
         "source_offset": offset,
         "record_uid": file.record_uid(number),
     }
-    return Row(written.text, draft.evaluation, columns, written.bodies, tools)
+    return Row(text, draft.evaluation, columns, spoken, tools)
 
 
 AS_IN_SOURCE = (
@@ -184,13 +160,12 @@ AS_IN_SOURCE = (
 
 def as_in_source(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """The columns AS_IN_SOURCE of a record."""
-    get = record.get
-    changed = get("changed_answer_to_majority")
+    changed = record.get("changed_answer_to_majority")
     return (
-        optional_text(get("uuid")),
-        optional_text(get("license")),
-        _texts(get("used_in")),
-        optional_text(get("data_source", get("source"))),
+        optional_text(record.get("uuid")),
+        optional_text(record.get("license")),
+        _texts(record.get("used_in")),
+        optional_text(record.get("data_source", record.get("source"))),
         changed if isinstance(changed, bool) else None,
     )
 
@@ -223,35 +198,10 @@ def unique_id(uuid: str, content: str) -> str:
 
 def _write(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     """Render the draft, or check its ready-made text."""
-    encoded, turns, template, fault = (
-        _checked(draft.text, split, keep) if draft.text is not None else _rendered(draft, split, keep)
-    )
-    tools = tools_entry(draft.tools_field)
-    return Written(
-        encoded.text,
-        encoded.length,
-        encoded.messages,
-        encoded.spoken,
-        sum([end - start for start, end in encoded.spans]),
-        mask_sha1(split.source.loss_mode, split.source.loss_terminators, encoded.spans),
-        encoded.content_sha1,
-        template,
-        encoded.use.has_tool,
-        encoded.use.calls,
-        encoded.tags,
-        encoded.use.final,
-        b"\0" in encoded.text,
-        tools,
-        schema_verdicts(turns, tools.json) if tools and encoded.use.calls else (),
-        fault,
-    )
+    return _checked(draft.text, split, keep) if draft.text is not None else _rendered(draft, split, keep)
 
 
-Rendering = tuple[Encoded, Sequence[Turn], str, str | None]
-"""Text, the turns it stands for, its template, and a fault."""
-
-
-def _checked(text: str, split: Split, keep: frozenset[str]) -> Rendering:
+def _checked(text: str, split: Split, keep: frozenset[str]) -> Written:
     messages = parse_harmony(text)
     check = check_text(messages)
     if check.fatal and check.fatal not in keep:
@@ -267,7 +217,7 @@ def _checked(text: str, split: Split, keep: frozenset[str]) -> Rendering:
         use_of(turns),
         check.tags,
     )
-    return encoded, turns, split.source.template, check.fatal
+    return Written(encoded, turns, split.source.template, check.fatal)
 
 
 def _assistant_bytes(text: str, messages: Sequence[PlacedMessage]) -> list[int]:
@@ -284,7 +234,7 @@ def _assistant_bytes(text: str, messages: Sequence[PlacedMessage]) -> list[int]:
     return places
 
 
-def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Rendering:
+def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Written:
     fault = _completion_fault(draft.turns)
     if fault and "empty_completion" not in keep:
         raise Rejected("empty_completion", **fault)
@@ -296,7 +246,7 @@ def _rendered(draft: Draft, split: Split, keep: frozenset[str]) -> Rendering:
     mode, terminators = split.source.loss_mode, split.source.loss_terminators
     if mode != "assistant_all" or terminators:
         encoded = encoded._replace(spans=loss_spans(encoded.text.decode(), mode, terminators))
-    return encoded, draft.turns, name, "empty_completion" if fault else None
+    return Written(encoded, draft.turns, name, "empty_completion" if fault else None)
 
 
 def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
@@ -312,6 +262,7 @@ def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
 
 
 def odd_tags(verdicts: Sequence[bool | None], holds_nul: bool, meta: bytes) -> list[str]:
+    """Tags of a schema that cannot judge, and of NUL in the text or in the fields beside it."""
     tags = []
     if None in verdicts:
         tags.append("dialect:broken_schema")
@@ -334,7 +285,7 @@ def _holds_nul(value: Any) -> bool:
     return False
 
 
-def schema_verdicts(turns: Sequence[Turn], tools_json: str) -> list[bool | None]:
+def _schema_verdicts(turns: Sequence[Turn], tools_json: str) -> list[bool | None]:
     """Of each call of a tool on offer, whether its arguments satisfy the schema; None where the schema cannot judge."""
     validators = validators_of(tools_json)
     return [
