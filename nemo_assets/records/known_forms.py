@@ -2,9 +2,9 @@
 
 Nearly all lines of a file have one of a few forms (`line_scan`). What follows from the form alone, the turns of the
 conversation, the pieces of its text, tools, the census, is worked out when it is first met; of the lines that follow
-only strings are copied, and the small fields beside the messages are read. A line with anything new goes the plain way,
-and this way too: a form is used from then on only if both gave the very same row. So this module could be taken out, and
-nothing would change but the time.
+only strings are copied, and the small fields beside the messages are read. A line with anything new goes the plain
+way, and this way too: a form is used from then on only if both gave the very same row. So this module could be taken
+out, and nothing would change but the time.
 
 Belongs here: which lines may go this way, and their rows. Does not: what a row is (`rows`), what is rejected: that is
 said by the plain way alone.
@@ -81,8 +81,8 @@ class Block(NamedTuple):
 class _Known(NamedTuple):
     """What follows from a form, whose pieces have a number.
 
-    `turns` stand for those of the record; `sample` has the fields of this form. `verdicts` say of each call of a tool on
-    offer whether its arguments satisfy the schema.
+    `turns` stand for those of the record; `sample` has the fields of this form. `verdicts` say of each call of a tool
+    on offer whether its arguments satisfy the schema.
     """
 
     pieces: int

@@ -1,9 +1,9 @@
 """Lines of JSON to their forms and the strings of their messages, without a Python object for either.
 
-The form of messages and tools is their JSON with "s" for every string that may differ between conversations alike, which
-is all of messages but roles and names. Messages of one form have the same tokens in the same order: one is JSON, with
-the same keys and types, if the other is. The strings themselves are checked as they are read. The form of the other
-fields has their keys, and the types of their values. Blanks between tokens are in no form.
+The form of messages and tools is their JSON with "s" for every string that may differ between conversations alike,
+which is all of messages but roles and names. Messages of one form have the same tokens in the same order: one is JSON,
+with the same keys and types, if the other is. The strings themselves are checked as they are read. The form of the
+other fields has their keys, and the types of their values. Blanks between tokens are in no form.
 
 Belongs here: one pass over a block of lines. Does not: what follows from a form (`known_forms`). A line that this pass
 does not understand, broken or merely rare, is left alone: `parsing` says what it is.
@@ -25,6 +25,8 @@ BYTES_OF_SLOT = 4  # a string takes two quotes, a comma or bracket and, unless i
 
 _U8, _U64 = np.uint8, np.uint64
 _QUOTE, _BACKSLASH, _COMMA, _COLON, _LESS, _BAR, _NEWLINE = 34, 92, 44, 58, 60, 124, 10
+_ANY, _ANY_CODE, _EMPTY = 115, 99, 34  # strings in a form: s is any text, c the code of a call
+_BLANKS = (32, 9, 13)
 _LITERAL = 49  # stands for the token before if that was a number, true, false or null
 _OPEN_LIST, _CLOSE_LIST, _OPEN_OBJECT, _CLOSE_OBJECT = 91, 93, 123, 125
 _OTHER, _MESSAGES, _TOOLS = 0, 1, 2  # sections of a record
@@ -38,7 +40,7 @@ def _bytes(text: str) -> NDArray[np.uint8]:
 _MESSAGES_KEY, _TOOLS_KEY, _ROLE_KEY, _NAME_KEY, _ARGUMENTS_KEY = map(
     _bytes, ("messages", "tools", "role", "name", "arguments")
 )
-_CODE, _NULL = _bytes('{"code":'), _bytes("null")
+_CODE, _NULL, _WHOLE, _FRACTION = map(_bytes, ('{"code":', "null", "1", "1.5"))
 _UNESCAPED = np.zeros(256, np.uint8)  # by the letter behind a backslash, 0 where there is no such escape
 for _letter, _meant in zip(b'"\\/bfnrt', b'"\\/\b\f\n\r\t', strict=True):
     _UNESCAPED[_letter] = _meant
@@ -82,13 +84,13 @@ def scan_lines(
     block: Any, starts: Any, stops: Any, strings: Any, slots: Any, forms: Any, kinds: Any, others: Any, ends: Any,
     marks: Any, inner_marks: Any,
 ) -> None:  # fmt: skip
-    """Scan the lines [starts[i], stops[i]) of a block; behind each stands a line end, behind the last one SLACK bytes."""
+    """Scan the lines [starts[i], stops[i]) of a block: a line end stands behind each, SLACK bytes behind the last."""
     _mark(block, marks)
     string = slot = form = kind = other = 0
     for line in range(len(starts)):
         scanned = _scan_line(
-            block, marks, inner_marks, starts[line], stops[line], strings, string, slots, slot, forms, form, kinds, kind,
-            others, other,
+            block, marks, inner_marks, starts[line], stops[line], strings, string, slots, slot, forms, form, kinds,
+            kind, others, other,
         )  # fmt: skip
         if scanned[0]:
             _, string, slot, form, kind, other = scanned
@@ -106,7 +108,7 @@ def _mark(text: Any, marks: Any) -> None:
 
 
 @compiled
-def _scan_line(
+def _scan_line(  # noqa: C901  (one loop over tokens; whatever is taken out of it is handed most of these places)
     block: Any, marks: Any, inner_marks: Any, at: int, stop: int, strings: Any, string: int, slots: Any, slot: int,
     forms: Any, form: int, kinds: Any, kind: int, others: Any, other: int,
 ) -> Any:  # fmt: skip
@@ -116,113 +118,98 @@ def _scan_line(
     copied = at  # of the line to `others`
     depth, in_object = 0, _U64(0)  # the lowest bit says whether the innermost container is an object
     before, section, key, key_begin, key_end = _U8(0), _OTHER, _TEXT, 0, 0
-    while True:
+    while depth >= 0 and slot < len(slots) - 1:
         byte = block[at]
-        if _begins_value(byte) and (before == _QUOTE or before == _LITERAL):
+        if _begins_value(byte) and before in (_QUOTE, _LITERAL):
             return failed  # two values side by side, which without the blanks between might look like one
         if byte == _QUOTE:
-            if in_object & _U64(1) and (before == _OPEN_OBJECT or before == _COMMA):
-                end = _behind_string(block, marks, at + 1)
-                if end > stop:
-                    return failed
-                key_begin, key_end = at + 1, end - 1
-                to = _copied(block, at, end, out, to)
-                at = end
+            begin = at + 1
+            if in_object & _U64(1) and before in (_OPEN_OBJECT, _COMMA):
+                at = _behind_string(block, marks, begin)
+                key_begin, key_end = begin, at - 1
+                to = _copied(block, begin - 1, at, out, to)
             elif section == _OTHER:
-                at = _behind_string(block, marks, at + 1)
-                to = _blank_string(out, to, 115)
+                at = _behind_string(block, marks, begin)
+                to = _any_string(out, to, _ANY)
             elif section == _TOOLS or key == _NAME:
-                end = _behind_string(block, marks, at + 1)
-                if end > stop:
-                    return failed
-                to = _copied(block, at, end, out, to)
-                at = end
+                at = _behind_string(block, marks, begin)
+                to = _copied(block, begin - 1, at, out, to)
             else:
-                at, end, points = _read_string(block, marks, at + 1, strings, string)
-                letter = 115  # s
-                if at and key == _ARGUMENTS:
-                    behind, inner_end, inner_points = _read_code(strings, string, end, inner_marks)
-                    if behind:
-                        string, end, points, letter = behind, inner_end, inner_points, 99  # c
-                elif at and end > string and not _is_visible(strings, string, end):
+                at, end, points = _read_string(block, marks, begin, strings, string)
+                if at == 0 or (key != _ARGUMENTS and end > string and not _is_visible(strings, string, end)):
                     return failed
+                letter = _ANY if end > string else _EMPTY
+                if key == _ARGUMENTS:
+                    code, code_end, code_points = _read_code(strings, string, end, inner_marks)
+                    if code:
+                        string, end, points, letter = code, code_end, code_points, _ANY_CODE
                 slots[slot, 0], slots[slot, 1], slots[slot, 2] = string, end, points
-                if end > string or letter == 99:
-                    to = _blank_string(out, to, letter)
-                else:
-                    to = _blank_string(out, to, 0)
+                to = _any_string(out, to, letter)
                 string, slot = end, slot + 1
-            if at == 0 or at > stop:
+            if at > stop:
                 return failed
-            byte = _U8(_QUOTE)
-        elif byte == _OPEN_OBJECT or byte == _OPEN_LIST:
+        elif byte in (_OPEN_OBJECT, _OPEN_LIST):
             depth += 1
             in_object = (in_object << _U64(1)) | _U64(byte == _OPEN_OBJECT)
             out[to] = byte
             at, to = at + 1, to + 1
             if depth > MOST_DEPTH:
                 return failed
-        elif byte == _CLOSE_OBJECT or byte == _CLOSE_LIST or byte == _COMMA or byte == _COLON:
-            if depth == 1 and section != _OTHER and byte != _COLON:
+        elif byte in (_CLOSE_OBJECT, _CLOSE_LIST, _COMMA):
+            if depth == 1 and section != _OTHER:
                 copied, section = at, _OTHER
                 out[to] = _COMMA
                 form, out, to = to + 1, kinds, kind
-            if byte == _CLOSE_OBJECT or byte == _CLOSE_LIST:
+            if byte != _COMMA:
                 depth -= 1
                 in_object >>= _U64(1)
             out[to] = byte
             at, to = at + 1, to + 1
-            if byte == _COLON:
-                if depth == 1:
-                    section = _section_of(block, key_begin, key_end)
-                    if section != _OTHER:
-                        other = _copied(block, copied, at, others, other)
-                        other = _copied(_NULL, 0, 4, others, other)
-                        kind, out = _copied(_NULL, 0, 4, kinds, to), forms
-                        to = _copied(block, key_begin - 1, key_end + 1, forms, form)
-                        forms[to] = _COLON
-                        to += 1
-                else:
-                    key = _kind_of(block, key_begin, key_end)
-        elif byte == 32 or byte == 9 or byte == 13:
+        elif byte == _COLON:
+            out[to] = byte
+            at, to = at + 1, to + 1
+            if depth == 1:
+                section = _section_of(block, key_begin, key_end)
+                if section != _OTHER:
+                    other = _copied(_NULL, 0, 4, others, _copied(block, copied, at, others, other))
+                    kind, out = _copied(_NULL, 0, 4, kinds, to), forms
+                    to = _copied(block, key_begin - 1, key_end + 1, forms, form) + 1
+                    forms[to - 1] = _COLON
+            else:
+                key = _key_of(block, key_begin, key_end)
+        elif byte in _BLANKS:
             at += 1
             continue
         elif at >= stop:
             break
-        elif byte == 45 or 48 <= byte <= 57:
-            begin = at
-            whole = True
-            while byte == 45 or 48 <= byte <= 57 or byte == 43 or byte == 46 or byte == 69 or byte == 101:
-                whole = whole and (byte == 45 or 48 <= byte <= 57)
-                at += 1
-                byte = block[at]
+        elif _begins_value(byte):
+            begin, is_number = at, not 97 <= byte <= 122
+            at, is_whole = _behind_literal(block, at)
             # What `others` has is read again; of messages there is nobody to say whether this is a number.
-            if section == _MESSAGES or (whole and at - begin > LONG_NUMBER):
+            if is_number and (section == _MESSAGES or (is_whole and at - begin > LONG_NUMBER)):
                 return failed
-            if section == _TOOLS:
-                to = _copied(block, begin, at, out, to)
+            if is_number and section == _OTHER:
+                to = _copied(_WHOLE if is_whole else _FRACTION, 0, 1 if is_whole else 3, out, to)
             else:
-                out[to] = 49
-                to += 1
-                if not whole:
-                    out[to], out[to + 1] = 46, 53
-                    to += 2
-            byte = _U8(_LITERAL)
-        elif 97 <= byte <= 122:
-            begin = at
-            while 97 <= block[at] <= 122:
-                at += 1
-            to = _copied(block, begin, at, out, to)
+                to = _copied(block, begin, at, out, to)
             byte = _U8(_LITERAL)
         else:
             return failed
         before = byte
-        if depth < 0 or slot >= len(slots) - 1:
-            return failed
-    if depth != 0:
+    if depth != 0 or at < stop:
         return failed
-    other = _copied(block, copied, stop, others, other)
-    return True, string, slot, form, to, other
+    return True, string, slot, form, to, _copied(block, copied, stop, others, other)
+
+
+@compiled
+def _behind_literal(block: Any, at: int) -> Any:
+    """(The place behind a number or word at `at`, whether it has but digits and signs of minus.)"""
+    is_whole, byte = True, block[at]
+    while 48 <= byte <= 57 or 97 <= byte <= 122 or byte in (43, 45, 46, 69):
+        is_whole = is_whole and (byte == 45 or 48 <= byte <= 57)
+        at += 1
+        byte = block[at]
+    return at, is_whole
 
 
 @compiled
@@ -238,7 +225,7 @@ def _section_of(block: Any, begin: int, end: int) -> int:
 
 
 @compiled
-def _kind_of(block: Any, begin: int, end: int) -> int:
+def _key_of(block: Any, begin: int, end: int) -> int:
     if _is_equal(block, begin, end, _ROLE_KEY) or _is_equal(block, begin, end, _NAME_KEY):
         return _NAME
     return _ARGUMENTS if _is_equal(block, begin, end, _ARGUMENTS_KEY) else _TEXT
@@ -262,13 +249,10 @@ def _copied(source: Any, begin: int, end: int, target: Any, at: int) -> int:
 
 
 @compiled
-def _blank_string(forms: Any, form: int, letter: int) -> int:
-    """Write a string of one letter that stands for any, or an empty one; where it ends."""
-    forms[form], forms[form + 1], forms[form + 2] = 34, letter, 34
-    if letter == 0:
-        forms[form + 1] = 34
-        return form + 2
-    return form + 3
+def _any_string(form: Any, at: int, letter: int) -> int:
+    """Write a string of one letter, or an empty one, which stands for others like it; where it ends."""
+    form[at], form[at + 1], form[at + 2] = _QUOTE, letter, _QUOTE
+    return at + 2 if letter == _EMPTY else at + 3
 
 
 @compiled
@@ -359,7 +343,7 @@ def _utf8_size(text: Any, at: int) -> int:
 
 @compiled
 def _escaped_point(text: Any, at: int) -> Any:
-    r"""(Bytes of the escape `\uXXXX` or the pair of them at `at`, its code point); no bytes if it has none from U+0080 on."""
+    r"""(Bytes of the escape `\uXXXX` or the pair of them at `at`, its code point): none if that is not from U+0080 on."""
     point = _unit(text, at)
     if point < 0x80 or 0xDC00 <= point <= 0xDFFF:
         return 0, 0
