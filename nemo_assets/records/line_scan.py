@@ -343,7 +343,7 @@ def _utf8_size(text: Any, at: int) -> int:
 
 @compiled
 def _escaped_point(text: Any, at: int) -> Any:
-    r"""(Bytes of the escape `\uXXXX` or the pair of them at `at`, its code point): none if that is not from U+0080 on."""
+    r"""(Bytes of the escape `\uXXXX` or the pair of them at `at`, its code point): none if that is below U+0080."""
     point = _unit(text, at)
     if point < 0x80 or 0xDC00 <= point <= 0xDFFF:
         return 0, 0

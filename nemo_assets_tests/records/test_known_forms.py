@@ -84,8 +84,8 @@ def first_difference(left: pa.Table, right: pa.Table) -> object:
 CODE = tool("stateful_python_code_exec", {"type": "object", "properties": {"code": {"type": "string"}}})
 # Pieces of text that the way of known forms understands, and others.
 CALM = (
-    "x", "é", "因此我们得到", "𝔸 𝕏", "\u2028", "\x7f", "<", "a < b", "|>", '"quoted"', "back\\slash", "\\u0041", "line\nend",
-    "\r\n", "\b\f", "/", '{"code": 1}', "\ufeff", "\ue0001", "12345678901234567890", "a" * 57, "b" * 64, "…" * 33,
+    "x", "é", "因此我们得到", "𝔸 𝕏", "\u2028", "\x7f", "<", "a < b", "|>", '"quoted"', "back\\slash", "\\u0041",
+    "line\nend", "\r\n", "\b\f", "/", '{"code": 1}', "\ufeff", "\ue0001", "12345678901234567890", "a" * 57, "b" * 64, "…" * 33,
 )  # fmt: skip
 ODD = ("", " ", "\n\t ", "\u00a0\u2003", "é" * 31, "a\0b", "\ud800", "<|", "<|end|>", "<|endx|>", "<<|>")
 NUMBERS = (
@@ -169,8 +169,8 @@ def line_of(draw: random.Random, record: Any) -> bytes:
 def spoilt(draw: random.Random, line: bytes) -> bytes:
     """The line with a few bytes changed, taken out or put in, at places where something begins or ends if may be."""
     spoils = [
-        b'"', b"\\", b",", b":", b"{", b"}", b"[", b"]", b"<|", b"0", b"1 ", b" ", b"null", b"\xc3", b"\xff", b"\x00", b"-",
-        b".", b"e", b"\\u", b"\\ud83d", b'"role"', b'"messages":', b"\xef\xbb\xbf", b"nul l", b"tru", b"NaN",
+        b'"', b"\\", b",", b":", b"{", b"}", b"[", b"]", b"<|", b"0", b"1 ", b" ", b"null", b"\xc3", b"\xff", b"\x00",
+        b"-", b".", b"e", b"\\u", b"\\ud83d", b'"role"', b'"messages":', b"\xef\xbb\xbf", b"nul l", b"tru", b"NaN",
     ]  # fmt: skip
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         edges = [place for place, byte in enumerate(line) if byte in b'"\\,:{}[]']
