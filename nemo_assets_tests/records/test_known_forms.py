@@ -85,7 +85,8 @@ CODE = tool("stateful_python_code_exec", {"type": "object", "properties": {"code
 # Pieces of text that the way of known forms understands, and others.
 CALM = (
     "x", "é", "因此我们得到", "𝔸 𝕏", "\u2028", "\x7f", "<", "a < b", "|>", '"quoted"', "back\\slash", "\\u0041",
-    "line\nend", "\r\n", "\b\f", "/", '{"code": 1}', "\ufeff", "\ue0001", "12345678901234567890", "a" * 57, "b" * 64, "…" * 33,
+    "line\nend", "\r\n", "\b\f", "/", '{"code": 1}', "\ufeff", "\ue0001", "12345678901234567890", "a" * 57, "b" * 64,
+    "…" * 33,
 )  # fmt: skip
 ODD = ("", " ", "\n\t ", "\u00a0\u2003", "é" * 31, "a\0b", "\ud800", "<|", "<|end|>", "<|endx|>", "<<|>")
 NUMBERS = (
