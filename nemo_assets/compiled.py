@@ -1,6 +1,7 @@
 """How functions over bytes are compiled here: to machine code when first called, and kept for the next process.
 
-`word_at` and `lowest_bit` give such functions an instruction of the machine that numpy does not have.
+`word_at`, `put_word`, `copy_bytes` and `lowest_bit` give such functions what numpy does not have: instructions of the
+machine on memory at any address.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, TypeVar, cast
 import numba as nb
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -41,6 +43,26 @@ def _load_word(_typing: Any, _address: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+def _store_word(_typing: Any, _address: Any, _word: Any) -> Any:
+    """Write eight bytes to any address."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        address, word = arguments
+        builder.store(word, builder.inttoptr(address, ir.IntType(64).as_pointer())).align = 1
+
+    return types.void(types.uint64, types.uint64), generate
+
+
+def _copy_memory(_typing: Any, _target: Any, _source: Any, _count: Any) -> Any:
+    """Copy bytes between two addresses; the places do not overlap."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        target, source = (builder.inttoptr(each, ir.IntType(8).as_pointer()) for each in arguments[:2])
+        raw_memcpy(builder, target, source, arguments[2], 1)
+
+    return types.void(types.uint64, types.uint64, types.uint64), generate
+
+
 def _find_lowest_bit(_typing: Any, _word: Any) -> Any:
     """The number of the lowest bit that is set in a word, which is not 0."""
 
@@ -50,7 +72,10 @@ def _find_lowest_bit(_typing: Any, _word: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
+raw_memcpy: Any = cgutils.raw_memcpy
 word_at: Any = intrinsic(_load_word)
+put_word: Any = intrinsic(_store_word)
+copy_bytes: Any = intrinsic(_copy_memory)
 lowest_bit: Any = intrinsic(_find_lowest_bit)
 
 

@@ -12,10 +12,11 @@ from nemo_assets.harmony.conversation import (
     Use,
     call,
     canonical_json,
+    interpreter_code,
     turn_of,
     use_of,
 )
-from nemo_assets.harmony.encode import Encoded, encode_conversation
+from nemo_assets.harmony.encode import Encoded, Form, encode_conversation, known_form, start_of
 from nemo_assets.harmony.identity import content_sha1, sha1_text_id, turns_of_parsed
 from nemo_assets.harmony.injection import Injection, injection_in, injection_in_conversation
 from nemo_assets.harmony.mask import TokenMask, token_mask
@@ -41,7 +42,13 @@ from nemo_assets.harmony.special_tokens import (
 from nemo_assets.harmony.strict import StrictMessage, parse_strict
 from nemo_assets.harmony.template import Template
 from nemo_assets.harmony.templates import TEMPLATES, render_conversation
-from nemo_assets.harmony.tool_arguments import arguments_match, functions_of, satisfies, validators_of
+from nemo_assets.harmony.tool_arguments import (
+    arguments_match,
+    functions_of,
+    judges_any_code_alike,
+    satisfies,
+    validators_of,
+)
 from nemo_assets.harmony.tool_types import typescript_of
 from nemo_assets.harmony.validation import (
     Deviation,
@@ -66,6 +73,7 @@ __all__ = [
     "Conversation",
     "Deviation",
     "Encoded",
+    "Form",
     "FoundToken",
     "HarmonyError",
     "Header",
@@ -97,6 +105,9 @@ __all__ = [
     "functions_of",
     "injection_in",
     "injection_in_conversation",
+    "interpreter_code",
+    "judges_any_code_alike",
+    "known_form",
     "loss_spans",
     "loss_spans_of_text",
     "mask_sha1",
@@ -110,6 +121,7 @@ __all__ = [
     "satisfies",
     "sha1_text_id",
     "special_token_in",
+    "start_of",
     "system_content",
     "token_mask",
     "turn_of",

@@ -54,7 +54,7 @@ class Encoded(NamedTuple):
     tags: tuple[str, ...]
 
 
-class _Form(NamedTuple):
+class Form(NamedTuple):
     """What conversations share whose turns have the same roles, channels and tools in the same order.
 
     `pieces` are those of the text: the prologue, then what stands before a body and the body by turns, and the last
@@ -82,9 +82,9 @@ def encode_conversation(conversation: Conversation, template_name: str) -> Encod
     prologue, first = template.prologue(conversation)
     turns = conversation.turns[first:]
     try:
-        start, length, count = _start_of(tuple(prologue))
+        start, length, count = start_of(tuple(prologue))
         roles, bodies, channels, tools, _ = zip(*turns, strict=True) if turns else ((),) * 5
-        form = (_known_form if len(turns) <= LONG else _form_of)(template_name, roles, channels, tools)
+        form = (known_form if len(turns) <= LONG else _form_of)(template_name, roles, channels, tools)
     except Rejected:
         render_conversation(conversation, template_name)
         raise
@@ -123,7 +123,7 @@ def encode_conversation(conversation: Conversation, template_name: str) -> Encod
     return Encoded(text, ends[-1], count + len(written), spans, spoken, digest, use, form.tags)
 
 
-def _content_of(form: _Form, data: list[bytes]) -> bytes:
+def _content_of(form: Form, data: list[bytes]) -> bytes:
     """What `content_sha1` hashes, of these bodies."""
     content = form.content.copy()
     content[1::3] = [b"%d:" % len(each) for each in data]
@@ -151,7 +151,7 @@ def _encoded_plainly(conversation: Conversation, template_name: str) -> Encoded:
 
 
 @lru_cache(maxsize=32)  # few, as a system prompt or tools can be a megabyte
-def _start_of(prologue: tuple[Message, ...]) -> tuple[bytes, int, int]:
+def start_of(prologue: tuple[Message, ...]) -> tuple[bytes, int, int]:
     """The messages before the turns, none of them the last, their length and count: the same for many conversations."""
     text, messages = render_messages(prologue, closing="none")
     return text.encode(), len(text), len(messages)
@@ -188,7 +188,7 @@ def _frame_of(name: str, role: Role, channel: str | None, tool: str | None) -> _
 
 def _form_of(
     name: str, roles: tuple[Role, ...], channels: tuple[str | None, ...], tools: tuple[str | None, ...]
-) -> _Form | None:
+) -> Form | None:
     """The form of turns; None where their messages follow from more than it, or where they have none."""
     if "system" in roles:
         return None
@@ -211,7 +211,7 @@ def _form_of(
         return None
     pieces.append(last)
     finals = [place for place, channel in enumerate(channels) if channel == "final"]
-    return _Form(
+    return Form(
         pieces,
         list(map(len, pieces)),
         spoken,
@@ -224,4 +224,4 @@ def _form_of(
     )
 
 
-_known_form = lru_cache(maxsize=1024)(_form_of)
+known_form = lru_cache(maxsize=1024)(_form_of)

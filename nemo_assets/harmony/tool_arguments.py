@@ -46,6 +46,20 @@ def satisfies(validator: Any | None, arguments: Any) -> bool | None:
         return None
 
 
+_OF_ANY_VALUE = frozenset({"type", "title", "description", "default", "examples"})
+_OF_ANY_CODE = _OF_ANY_VALUE | {"properties", "required", "additionalProperties"}
+
+
+def judges_any_code_alike(parameters: Any) -> bool:
+    """Whether a schema says the same of `{"code": text}` whatever the text is; False where that is not plain to see."""
+    if not isinstance(parameters, dict) or not _OF_ANY_CODE.issuperset(parameters):
+        return parameters is None
+    properties = parameters.get("properties", {})
+    code = properties.get("code") if isinstance(properties, dict) else None
+    others = parameters.get("additionalProperties", True)
+    return isinstance(code, dict) and _OF_ANY_VALUE.issuperset(code) and isinstance(others, bool)
+
+
 @lru_cache(maxsize=1024)
 def validators_of(catalog_entry: str) -> Mapping[str, Any | None]:
     """The compiled schema of every function of a tools list, by name; None for a schema that does not compile.

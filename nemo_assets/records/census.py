@@ -56,6 +56,14 @@ class Census:
         self.objects += 1
         self._columns.count(record)
 
+    def repeat(self, fields: dict[str, Any], times: int, *, objects: int | None = None) -> None:
+        """Count `times` more the fields of `objects` records, or as many, whose keys and types were counted before."""
+        other = Census()
+        other.add(fields)
+        other._columns.multiply(times)
+        self.objects += times if objects is None else objects
+        self._columns.merge(other._columns, 0)
+
     def merge(self, other: Census) -> None:
         """Count everything `other` counted, which stands behind it in file order and stays as it is."""
         self.objects += other.objects
@@ -205,6 +213,15 @@ class _Place:
             self.keys = self.keys or _Keys(MAX_KEYS, self.depth + 1, self.clock)
             self.keys.merge(other.keys, later)
 
+    def multiply(self, times: int) -> None:
+        """As many times the counts, and no examples."""
+        self.others = {name: count * times for name, count in self.types.items()}
+        self.usual, self.usual_count, self.objects, self.lists = None, 0, 0, 0
+        self.examples.clear()
+        for below in (self.keys, self.items):
+            if below is not None:
+                below.multiply(times)
+
     def dumped(self) -> dict[str, Any]:
         below = {"keys": self.keys, "items": self.items}
         counts = {"types": self.types, "examples": self.examples}
@@ -270,6 +287,10 @@ class _Keys:
                 self.any_key.merge(place, 0)
             self.by_key.clear()
         return self.any_key
+
+    def multiply(self, times: int) -> None:
+        for _, place in self.places():
+            place.multiply(times)
 
     def merge(self, other: _Keys, later: int) -> None:
         if other.any_key is not None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from nemo_assets.errors import Rejected
 from nemo_assets.harmony import Role, Turn, canonical_json, turn_of
@@ -27,12 +28,22 @@ ROLES: dict[str, Role] = {
 PAIRED_BY_ORDER = "dialect:tool_result_paired_by_order"
 
 
+class KnownTurns(NamedTuple):
+    """What `turns_of` gives for messages of a known form, in the place of a `messages` field. Bodies are left out."""
+
+    turns: tuple[Turn, ...]
+    tags: Sequence[str]
+
+
 def turns_of(messages: Any, tags: list[str]) -> tuple[Turn, ...]:
     """The turns of a `messages` field; appends to `tags` what was odd.
 
     Raises Rejected: `no_messages` where there are none, `invalid_harmony` for a message without a usable role,
     `invalid_tool_schema` for a call that names no function or whose arguments are no JSON.
     """
+    if type(messages) is KnownTurns:
+        tags += messages.tags
+        return messages.turns
     messages = _as_list(messages, tags)
     calls = _Calls()
     turns: list[Turn] = []

@@ -113,7 +113,7 @@ def row_of(
     text, length, messages, spans, spoken, content, use, marks = encoded
     tools = tools_entry(draft.tools_field)
     verdicts = _schema_verdicts(turns, tools.json) if tools and use.calls else ()
-    meta = _meta_of(record, draft.evaluation.meta_eval_json)
+    meta = meta_of(record, draft.evaluation.meta_eval_json)
     uuid, text_id = optional_text(record.get("uuid")), sha1_text_id(text)
     columns = {
         "id": identity(split.source.identity, uuid, content, text_id),
@@ -135,18 +135,14 @@ def row_of(
             *tags,
             *draft.tags,
             *marks,
-            *_tags(verdicts, text, meta),
+            *odd_tags(verdicts, b"\0" in text, meta),
             *length_tags(length, use.final),
         ],
         "stats_char_len": length,
         "stats_approx_tokens": length // 4,
         "stats_messages": messages,
         "stats_tool_calls": use.calls,
-        "source_uuid": uuid,
-        "source_license": optional_text(record.get("license")),
-        "source_used_in": _texts(record.get("used_in")),
-        "source_data_source": optional_text(record.get("data_source", record.get("source"))),
-        "source_changed_answer_to_majority": _optional_bool(record.get("changed_answer_to_majority")),
+        **dict(zip(AS_IN_SOURCE, as_in_source(record), strict=True)),
         "source_tools_id": tools.id if tools else None,
         "source_tools_count": tools.size if tools else 0,
         "source_meta_json": meta,
@@ -157,7 +153,24 @@ def row_of(
     return Row(text, draft.evaluation, columns, spoken, tools)
 
 
-def _meta_of(record: Mapping[str, Any], evaluation: bytes | None) -> bytes:
+AS_IN_SOURCE = (
+    "source_uuid", "source_license", "source_used_in", "source_data_source", "source_changed_answer_to_majority",
+)  # fmt: skip
+
+
+def as_in_source(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The columns AS_IN_SOURCE of a record."""
+    changed = record.get("changed_answer_to_majority")
+    return (
+        optional_text(record.get("uuid")),
+        optional_text(record.get("license")),
+        _texts(record.get("used_in")),
+        optional_text(record.get("data_source", record.get("source"))),
+        changed if isinstance(changed, bool) else None,
+    )
+
+
+def meta_of(record: Mapping[str, Any], evaluation: bytes | None) -> bytes:
     """The fields of a record that have no columns of their own; `evaluation` is the JSON of its block, made already."""
     fields = dict(record)
     for name in _NOT_META:
@@ -248,11 +261,12 @@ def _completion_fault(turns: Sequence[Turn]) -> dict[str, Any] | None:
     return {"reason": "no_letter_or_digit", "characters": sum(map(len, bodies))}
 
 
-def _tags(verdicts: Sequence[bool | None], text: bytes, meta: bytes) -> list[str]:
+def odd_tags(verdicts: Sequence[bool | None], holds_nul: bool, meta: bytes) -> list[str]:
+    """Tags of a schema that cannot judge, and of NUL in the text or in the fields beside it."""
     tags = []
     if None in verdicts:
         tags.append("dialect:broken_schema")
-    if b"\0" in text or (b"\\u0000" in meta and _holds_nul(msgspec.json.decode(meta))):
+    if holds_nul or (b"\\u0000" in meta and _holds_nul(msgspec.json.decode(meta))):
         tags.append("nul")
     return tags
 
@@ -279,10 +293,6 @@ def _schema_verdicts(turns: Sequence[Turn], tools_json: str) -> list[bool | None
         for role, _, _, tool, arguments in turns
         if role == "assistant" and tool is not None and tool in validators
     ]
-
-
-def _optional_bool(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
 
 
 def _texts(value: Any) -> list[str]:

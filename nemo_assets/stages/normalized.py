@@ -26,9 +26,11 @@ from nemo_assets.disk import write_durably
 from nemo_assets.errors import ConservationError, Rejected
 from nemo_assets.records.adapters import load_adapter
 from nemo_assets.records.census import Census
+from nemo_assets.records.known_forms import Block, KnownForms, known_forms
+from nemo_assets.records.line_scan import SLACK
 from nemo_assets.records.parsing import deep_recursion, long_integers, parse_record
 from nemo_assets.records.recipe import code_digest, normalize_recipe
-from nemo_assets.records.row_groups import RowGroup
+from nemo_assets.records.row_groups import RowGroup, Rows
 from nemo_assets.records.rows import Row, SourceFileRef, row_of
 from nemo_assets.records.schema import (
     DICTIONARY_COLUMNS,
@@ -46,6 +48,7 @@ from nemo_assets.storage import CENSUS, Basis, Manifest, Stage, Staging, Store, 
 from nemo_assets.storage.manifest import digest
 from nemo_assets.storage.parquet import PartWriter, open_parquet, parquet_errors, write_part
 
+BLOCK_BYTES = 512 << 10  # of lines that are looked at together: they and what is made of them stay in the cache
 BATCH_BYTES = 8 << 20  # of a Parquet row group that are Python values at a time
 
 RULES = 1  # version of the drop rules, named in the evidence; raise when a code changes its meaning
@@ -124,7 +127,13 @@ def normalize_unit(piece: Piece) -> Unit:
     tools: dict[str, ToolsEntry] = {}
     writer = PartWriter(rows_path, ROW_SCHEMA, DICTIONARY_COLUMNS, STATISTICS_COLUMNS, passing=True)
     with writer, long_integers(), without_cycle_search():
-        for outcome in _outcomes(piece, census):
+        for outcome in outcomes_of(piece, census, known_forms(piece.file, BLOCK_BYTES)):
+            if isinstance(outcome, Rows):
+                while (taken := group.take(outcome)) < len(outcome.tags):
+                    writer.write(counted.rows_of(group.drain()))
+                    outcome = outcome.cut(taken, len(outcome.tags))
+                tools |= {entry.id: entry for entry in outcome.tools if entry is not None}
+                continue
             if not isinstance(outcome, Row):
                 rejected.append(outcome)
                 continue
@@ -202,16 +211,19 @@ def length_bins(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(tokens < 64, 0, np.int64(1) << np.maximum(bit_lengths - 1, 0))
 
 
+_NEWLINE = 10
 Result = TypeVar("Result")
-Outcome = Row | dict[str, Any]
-"""A row, or the entry of a rejection."""
+Outcome = Row | Rows | dict[str, Any]
+"""A row or some, or the entry of a rejection."""
 
 
-def _outcomes(piece: Piece, census: Census) -> Iterator[Outcome]:
+def outcomes_of(piece: Piece, census: Census, forms: KnownForms) -> Iterator[Outcome]:
     """What becomes of every record of a piece, in order; those that parse are counted in `census`."""
     adapt = load_adapter(piece.file.split)
-    records = _parquet_records if piece.file.path.endswith(".parquet") else _line_records
-    for number, offset, raw, parse, source in records(piece):
+
+    def outcome_of(
+        number: int, offset: int | None, raw: bytes | None, parse: Callable[[Any], Parsed], source: Any
+    ) -> Row | dict[str, Any]:
         try:
             try:
                 record, tags = parse(source)
@@ -219,14 +231,26 @@ def _outcomes(piece: Piece, census: Census) -> Iterator[Outcome]:
                 record, tags = _with_room(parse, source)
             census.add(record)
             try:
-                yield row_of(record, tags, piece.file, adapt, number, offset, piece.keep)
+                return row_of(record, tags, piece.file, adapt, number, offset, piece.keep)
             except RecursionError:
-                yield _with_room(row_of, record, tags, piece.file, adapt, number, offset, piece.keep)
+                return _with_room(row_of, record, tags, piece.file, adapt, number, offset, piece.keep)
         except Rejected as rejection:
-            yield _rejection(rejection, piece.file, number, offset, raw)
+            return _rejection(rejection, piece.file, number, offset, raw)
         except STRUCTURE_ERRORS as error:
             odd = {"reason": "unexpected_structure", "error": type(error).__name__, "detail": str(error)[:200]}
-            yield _rejection(Rejected("unparseable", **odd), piece.file, number, offset, raw)
+            return _rejection(Rejected("unparseable", **odd), piece.file, number, offset, raw)
+
+    if piece.file.path.endswith(".parquet"):
+        for number, record in _parquet_records(piece):
+            yield outcome_of(number, None, None, _decoded, record)
+        return
+
+    def plain(number: int, offset: int, line: bytes) -> Row | dict[str, Any]:
+        return outcome_of(number, offset, line, parse_record, line)
+
+    for block in blocks_of(piece.blob, piece.extent, forms.size):
+        yield from forms.outcomes(block, plain, census)
+    forms.finish(census)
 
 
 def _with_room(work: Callable[..., Result], *arguments: Any) -> Result:
@@ -239,22 +263,13 @@ Parsed = tuple[dict[str, Any], list[str]]
 """A record, and the tags of what was odd about it."""
 
 
-Unread = tuple[int, int | None, bytes | None, Callable[[Any], Parsed], Any]
-"""Row number and byte offset of a record, its bytes where a rejection is to keep them, what reads it, and from what."""
-
-
-def _line_records(piece: Piece) -> Iterator[Unread]:
-    for number, offset, line in lines_of(piece.blob, piece.extent):
-        yield number, offset, line, parse_record, line
-
-
-def _parquet_records(piece: Piece) -> Iterator[Unread]:
+def _parquet_records(piece: Piece) -> Iterator[tuple[int, dict[str, Any]]]:
     extent, name = piece.extent, f"{piece.file.split.repo}/{piece.file.path}"
     with open_parquet(piece.blob, name) as file:
         names, number = file.schema_arrow.names, extent.first_row
         for batch in _batches(file, extent, name):
             for values in zip(*(_as_bytes(column).to_pylist() for column in batch.columns), strict=True):
-                yield number, None, None, _decoded, dict(zip(names, values, strict=True))
+                yield number, dict(zip(names, values, strict=True))
                 number += 1
 
 
@@ -283,16 +298,33 @@ def _rejection(
     }
 
 
-def lines_of(path: Path, extent: Extent) -> Iterator[tuple[int, int, bytes]]:
-    """(row number, byte offset, bytes without the line end) of every line that starts in the extent."""
-    with path.open("rb", buffering=1 << 20) as stream:
+def blocks_of(path: Path, extent: Extent, size: int = BLOCK_BYTES) -> Iterator[Block]:
+    """The lines that start in the extent, in blocks of about `size` bytes; a longer line makes a block of its own size.
+
+    A block lies in memory that is used again for the next.
+    """
+    number, offset, filled, left = extent.first_row, extent.start, 0, extent.end - extent.start
+    content = np.empty(size + SLACK, np.uint8)
+    with path.open("rb", buffering=0) as stream:
         stream.seek(extent.start)
-        offset = extent.start
-        for number, line in enumerate(stream, extent.first_row):
-            if offset >= extent.end:
-                return
-            yield number, offset, line.removesuffix(b"\n")
-            offset += len(line)
+        while left or filled:
+            if left and filled == len(content) - SLACK:  # all of it is one line that has not ended
+                content = np.concatenate([content, np.empty(len(content), np.uint8)])
+            taken = stream.readinto(content.data[filled : min(len(content) - SLACK, filled + left)]) or 0
+            filled, left = filled + taken, left - taken if taken else 0
+            ends = np.flatnonzero(content[:filled] == _NEWLINE)
+            if not left and (not len(ends) or ends[-1] != filled - 1):  # the last line of a file may lack its end
+                ends, filled = np.append(ends, filled), filled + 1
+                content[filled - 1] = _NEWLINE
+            if not len(ends):
+                continue
+            starts, whole = np.append(0, ends[:-1] + 1), int(ends[-1]) + 1
+            yield Block(content[: whole + SLACK - 1], starts, ends, number, offset)
+            number, offset, filled = number + len(ends), offset + whole, filled - whole
+            rest = content[whole : whole + filled].copy()
+            if len(content) > size + SLACK >= filled + SLACK:
+                content = np.empty(size + SLACK, np.uint8)
+            content[:filled] = rest
 
 
 def _as_bytes(column: pa.Array) -> pa.Array:

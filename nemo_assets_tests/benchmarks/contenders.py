@@ -73,6 +73,7 @@ def fetch(folder: Path) -> None:
 def _nemo_assets(folder: Path, out: Path, workers: int) -> Callable[[], object]:
     from nemo_assets.catalog import load_catalog
     from nemo_assets.hub.local_files import remember
+    from nemo_assets.records.known_forms import load_compiled
     from nemo_assets.records.long_integers import has_long_digits
     from nemo_assets.records.repetition import repeat_ratio
     from nemo_assets.stages.normalized import normalize
@@ -83,6 +84,7 @@ def _nemo_assets(folder: Path, out: Path, workers: int) -> Callable[[], object]:
     store = Store(out)
     for part in store.current(Stage.RAW, KEY).parts:
         remember(store.path(part), part.sha256)  # as a fetch does
+    load_compiled()
     has_long_digits(b"")
     repeat_ratio([b""])
     return lambda: normalize(split, store, workers=workers)

@@ -10,16 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemo_assets.stages.normalized import lines_of
+from nemo_assets.stages.normalized import blocks_of
 from nemo_assets.stages.units import plan_extents
 
 LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"\r")), max_size=30)
 
 
 @settings(deadline=None)
-@given(lines=LINES, ends_with_newline=st.booleans(), unit_bytes=st.integers(1, 60))
+@given(lines=LINES, ends_with_newline=st.booleans(), unit_bytes=st.integers(1, 60), block_bytes=st.integers(1, 40))
 def test_extents_tile_a_file_of_lines_and_count_what_is_read(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], ends_with_newline: bool, unit_bytes: int
+    tmp_path_factory: pytest.TempPathFactory,
+    lines: list[bytes],
+    ends_with_newline: bool,
+    unit_bytes: int,
+    block_bytes: int,
 ) -> None:
     """Carriage returns and empty lines included: only \\n ends a line, and a last line may lack it."""
     content = b"\n".join(lines) + (b"\n" if ends_with_newline else b"")
@@ -34,7 +38,11 @@ def test_extents_tile_a_file_of_lines_and_count_what_is_read(
     assert all(extent.start == 0 or content[extent.start - 1 : extent.start] == b"\n" for extent in extents)
     read = []
     for extent in extents:
-        own = list(lines_of(path, extent))
+        own = [
+            (block.number + line, block.offset + int(start), block.content[start:stop].tobytes())
+            for block in blocks_of(path, extent, block_bytes)
+            for line, (start, stop) in enumerate(zip(block.starts, block.stops, strict=True))
+        ]
         assert len(own) == extent.records
         assert own[0][0] == extent.first_row
         read += own

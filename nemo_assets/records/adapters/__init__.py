@@ -18,6 +18,11 @@ from nemo_assets.records.draft import Draft
 Adapter = Callable[[Mapping[str, Any], Split], Draft]
 
 
+def reads_bodies(split: Split) -> bool:
+    """Whether the adapter of a split looks at what turns say. One that does not declares `READS_BODIES = False`."""
+    return bool(getattr(importlib.import_module(f"{__name__}.{split.source.adapter}"), "READS_BODIES", True))
+
+
 def adapter_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 

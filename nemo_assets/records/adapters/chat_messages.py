@@ -10,6 +10,8 @@ from nemo_assets.harmony import functions_of
 from nemo_assets.records.draft import Draft
 from nemo_assets.records.messages import optional_text, turns_of
 
+READS_BODIES = False
+
 
 def adapt(record: Mapping[str, Any], split: Split) -> Draft:
     """`reasoning` (on or off) and `capability_target` stand in some splits only; off lowers the reasoning effort."""

@@ -13,6 +13,8 @@ from nemo_assets.records.evaluation import NO_EVALUATION, evaluation_of
 from nemo_assets.records.messages import optional_text, turns_of
 from nemo_assets.records.parsing import parse_json_text
 
+READS_BODIES = False
+
 
 def adapt(record: Mapping[str, Any], split: Split) -> Draft:
     """`uuid` names the problem, not the row; `metadata` holds six evaluation blocks, in some exports as JSON text."""
