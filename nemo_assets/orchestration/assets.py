@@ -174,11 +174,13 @@ def scored(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.
 
 @chain_asset(
     deps=["scored", RECIPE], group="scores", columns=columns.SUBSET_COLUMNS, per="subset",
-    automation=on_data_change(optional=["scored", RECIPE]), code_version=SUBSETS_CODE,
+    automation=on_data_change(first_fill=False, optional=["scored", RECIPE]), code_version=SUBSETS_CODE,
 )  # fmt: skip
 def subsets(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """Rows to train on, cut from the scores of every scored split by `catalog/policies/subsets.yaml`, each with the
     reason why; beside them a random control of the same strata and token budget.
+
+    Cut by hand the first time, then whenever the scores of a split or the policy change.
     """
     here = settings.load()
     return materialized(cut_subset(context.partition_key, here), here)

@@ -53,7 +53,8 @@ def test_the_chain_depends_as_designed(defs: dg.Definitions):
         "lineage_index": {"ledger", "pools"},
         "published": {"pools", "ledger"},
         "scored": {"published"},
-        "results": {"scored", "published"},
+        "subsets": {"scored", "recipe"},
+        "results": {"scored", "published", "subsets"},
         "inventory": {"normalized"},
         "metadata_coverage": {"normalized", "pools"},
     }
