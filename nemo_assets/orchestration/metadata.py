@@ -192,7 +192,8 @@ def _splits(splits: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]
     """One line a split, of assets that read several."""
     if isinstance(splits, Mapping):
         splits = [
-            {"split": key, **{name: split[name] for name in ("rows", "removed")}} for key, split in splits.items()
+            {"split": key, **{name: split[name] for name in ("rows", "removed", "control") if name in split}}
+            for key, split in splits.items()
         ]
     return {"splits": table(splits)} if splits else {}
 

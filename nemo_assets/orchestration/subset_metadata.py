@@ -19,20 +19,16 @@ STRATA_SHOWN = 40  # those that give the most tokens
 
 
 def subset_metadata(manifest: Manifest) -> dict[str, Any]:
-    """Rule, notes, splits, strata, bias against the random control, and plots; what is unavailable says why."""
+    """Rule, notes, strata, bias against the random control, and plots; what is unavailable says why."""
     if manifest.stage != Stage.SUBSETS:
         return {}
     told, details = manifest.details["subset"], manifest.details
-    splits = [
-        {"split": key, "rows": each["rows"], "control": each["control"]} for key, each in details["splits"].items()
-    ]
     left_out = [{"split": key, "why": reason} for key, reason in details["left_out"].items()]
     return {
         "purpose": told["purpose"],
         "rule": dg.MetadataValue.md(f"`{told['rule']}`"),
         **({"unavailable": told["unavailable"]} if told["unavailable"] else {}),
         **({"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in told["notes"]))} if told["notes"] else {}),
-        "splits": table(splits),
         **({"left_out": table(left_out)} if left_out else {}),
         **({"strata": table(_strata(told["strata"]))} if told["strata"] else {}),
         **({"bias": table(_bias(told["bias"]))} if told["control"] else {}),

@@ -17,6 +17,7 @@ import yaml
 
 from nemo_assets.catalog import load_subset_policy
 from nemo_assets.errors import UserError
+from nemo_assets.orchestration.metadata import materialized
 from nemo_assets.records.schema import ROW_SCHEMA
 from nemo_assets.selection import satisfies
 from nemo_assets.settings import Settings
@@ -126,6 +127,17 @@ def test_results_publish_the_rows_with_text_and_reason_beside_a_random_control(c
     assert "config_name: subset_restoration" in card
     assert "images/subset_nll.png" in card
     assert "images/subset_scatter.png" in card
+
+
+def test_the_ui_shows_what_a_subset_takes_and_draws_it(cut: Settings) -> None:
+    for name in NAMES:
+        manifest = cut.store.current(Stage.SUBSETS, name)
+        metadata = materialized(manifest, cut).metadata
+        assert {"purpose", "rule", "splits", "lineage"} <= set(metadata)
+        pictures = {key for key in metadata if "data:image/svg+xml" in str(getattr(metadata[key], "value", ""))}
+        expected = {"nll_by_split", "nll_by_pool", "funnel", "student_against_reference"} if manifest.rows() else set()
+        assert pictures == expected
+        assert ("bias" in metadata) == (name != "all_scored")
 
 
 def test_a_later_row_is_placed_by_what_is_published(cut: Settings) -> None:
