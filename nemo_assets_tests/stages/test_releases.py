@@ -297,7 +297,7 @@ def test_splits_whose_columns_are_of_an_earlier_release_hold_up_nothing(
     wider = dict(release_files.SIDE_SCHEMAS)
     wider["tools"] = wider["tools"].append(pa.field("new", pa.string()))
     monkeypatch.setattr(release_files, "SIDE_SCHEMAS", wider)
-    monkeypatch.setattr(release_files, "_published_rows", _with_new_column(release_files._published_rows))
+    monkeypatch.setattr(release_files, "published_rows", _with_new_column(release_files.published_rows))
     monkeypatch.setattr(published, "PUBLISHED_CODE", "wider")
     made = make(Stage.PUBLISHED, KEY, settings)
     assert made.details["tag"] == "release-0003"
