@@ -148,12 +148,13 @@ class _Place:
 
     @property
     def types(self) -> dict[str, int]:
-        """Values by the name of their type, sorted."""
-        types = Counter(self.others)
-        types.update({"object": self.objects, "list": self.lists})
-        if self.usual is not None:
-            types[_NAMES[self.usual]] += self.usual_count
-        return {name: count for name, count in sorted(types.items()) if count}
+        """Values by the name of their type."""
+        types = {name: count for name, count in self.others.items() if count}
+        usual = _NAMES[self.usual] if self.usual is not None else "null"
+        for name, count in (("object", self.objects), ("list", self.lists), (usual, self.usual_count)):
+            if count:
+                types[name] = types.get(name, 0) + count
+        return types
 
     def count(self, value: Any) -> None:
         """Count a value; the loops below and in _Keys spare most values this call."""

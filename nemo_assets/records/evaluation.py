@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -62,7 +62,8 @@ def evaluation_of(block: Mapping[str, Any], own_condition: str) -> Evaluation:
     of_best: tuple[int | None, int | None] = (None, None)
     of_own = of_best
     passed = count = 0
-    for name, result in block.items():
+    for name in _in_order(block):
+        result = block[name]
         if type(result) is not dict:
             continue
         measured, tries, passes = result.get("accuracy"), result.get("count"), result.get("pass")
@@ -75,7 +76,7 @@ def evaluation_of(block: Mapping[str, Any], own_condition: str) -> Evaluation:
             passes = _integer(passes)
         if measured is not None:
             accuracy[name] = measured
-            if measured > best or (measured == best and _rank(name) < _rank(setting)):
+            if measured > best:
                 setting, best, of_best = name, measured, (tries, passes)
         if tries and passes is not None and 0 <= passes <= tries:
             passed, count = passed + passes, count + tries
@@ -108,12 +109,15 @@ def _higher(left: float | None, right: float | None) -> float | None:
     return left if left >= right else right
 
 
+def _in_order(block: Mapping[str, Any]) -> Iterable[str]:
+    """The conditions of a block by rank among equally good ones: CONDITIONS, then others by name."""
+    if block.keys() <= _CONDITIONS:
+        return filter(block.__contains__, CONDITIONS)
+    return sorted(block, key=lambda name: (_RANKS.get(name, len(CONDITIONS)), name))
+
+
+_CONDITIONS = frozenset(CONDITIONS)
 _RANKS = {condition: rank for rank, condition in enumerate(CONDITIONS)}
-
-
-def _rank(condition: str | None) -> tuple[int, str]:
-    """Where a condition stands among equally good ones."""
-    return _RANKS.get(condition or "", len(CONDITIONS)), condition or ""
 
 
 def _number(value: Any) -> float | None:

@@ -32,6 +32,7 @@ class Pieces:
         self._literals, self._text, self._content, self._fixed = (array("q") for _ in range(4))
         self._ends = array("q", [0, 0])
         self._arrays: tuple[NDArray[Any], ...] | None = None
+        self._rooms = [np.empty(0, np.uint8) for _ in range(3)]
 
     def literal(self, text: bytes) -> int:
         """The number of a fixed text."""
@@ -61,7 +62,10 @@ class Pieces:
     def write(
         self, forms: NDArray[np.int64], prologues: NDArray[np.int64], first_slots: NDArray[np.int64], scanned: Scanned
     ) -> Texts:
-        """The texts of rows, by form, prologue and first slot of each."""
+        """The texts of rows, by form, prologue and first slot of each.
+
+        Their bytes lie in memory that is used again for the next: fresh memory costs more than filling it.
+        """
         if self._arrays is None:
             self._arrays = (
                 np.frombuffer(bytes(self._pool), np.uint8),
@@ -74,10 +78,13 @@ class Pieces:
         pool, literals, text, content, ends, fixed = self._arrays
         size = int(fixed[forms].sum() + (literals[prologues, 1] - literals[prologues, 0]).sum())
         rows, pieces = len(forms), int((ends[forms + 1, 0] - ends[forms, 0]).sum())
+        needed = (size + len(scanned.strings), size + len(scanned.strings), size)
+        self._rooms = [
+            room if len(room) >= bytes_needed else np.empty(bytes_needed * 5 // 4, np.uint8)
+            for room, bytes_needed in zip(self._rooms, needed, strict=True)
+        ]
         texts = Texts(
-            np.empty(size + len(scanned.strings), np.uint8),
-            np.empty(size + len(scanned.strings), np.uint8),
-            np.empty(size, np.uint8),
+            *self._rooms,
             np.empty((pieces, 2), np.int64),
             np.zeros((rows + 1, 4), np.int64),
             np.empty((rows, 5), np.int64),

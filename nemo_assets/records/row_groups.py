@@ -93,7 +93,7 @@ class RowGroup:
             entry.difficulty, False, file.revision, file.path,
         )  # fmt: skip
         self._constant = dict(zip(_OF_THE_FILE, values, strict=True))
-        self._buffer = memoryview(bytearray(GROUP_BYTES))
+        self._buffer = np.empty(GROUP_BYTES, np.uint8).data
         self._clear()
 
     def _clear(self) -> None:
@@ -141,7 +141,7 @@ class RowGroup:
         begin = self._ends[-1]
         end = begin + len(text)
         if end > len(self._buffer):  # one row larger than a group
-            grown = memoryview(bytearray(end))
+            grown = np.empty(end, np.uint8).data
             grown[:begin] = self._buffer[:begin]
             self._buffer = grown
         self._buffer[begin:end] = text
