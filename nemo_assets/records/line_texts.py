@@ -79,12 +79,14 @@ class Pieces:
         size = int(fixed[forms].sum() + (literals[prologues, 1] - literals[prologues, 0]).sum())
         rows, pieces = len(forms), int((ends[forms + 1, 0] - ends[forms, 0]).sum())
         needed = (size + len(scanned.strings), size + len(scanned.strings), size)
-        self._rooms = [
+        rooms = self._rooms = [
             room if len(room) >= bytes_needed else np.empty(bytes_needed * 5 // 4, np.uint8)
             for room, bytes_needed in zip(self._rooms, needed, strict=True)
         ]
         texts = Texts(
-            *self._rooms,
+            rooms[0],
+            rooms[1],
+            rooms[2],
             np.empty((pieces, 2), np.int64),
             np.zeros((rows + 1, 4), np.int64),
             np.empty((rows, 5), np.int64),
