@@ -38,6 +38,13 @@ class Evaluation(NamedTuple):
     meta_correctness_high_with_tool: float | None
 
 
+class Results(NamedTuple):
+    """A block of evaluation results by condition, and the condition under which the row itself was made."""
+
+    block: dict[str, Any]
+    own_condition: str
+
+
 NO_EVALUATION = Evaluation(*(None,) * len(Evaluation._fields))
 
 
@@ -62,7 +69,7 @@ def evaluation_of(block: Mapping[str, Any], own_condition: str) -> Evaluation:
     of_best: tuple[int | None, int | None] = (None, None)
     of_own = of_best
     passed = count = 0
-    for name in _in_order(block):
+    for name in in_order(block):
         result = block[name]
         if type(result) is not dict:
             continue
@@ -109,7 +116,7 @@ def _higher(left: float | None, right: float | None) -> float | None:
     return left if left >= right else right
 
 
-def _in_order(block: Mapping[str, Any]) -> Iterable[str]:
+def in_order(block: Mapping[str, Any]) -> Iterable[str]:
     """The conditions of a block by rank among equally good ones: CONDITIONS, then others by name."""
     if block.keys() <= _CONDITIONS:
         return filter(block.__contains__, CONDITIONS)

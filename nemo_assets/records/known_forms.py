@@ -2,8 +2,8 @@
 
 Nearly all lines of a file have one of a few forms (`line_scan`). What follows from the form alone, the turns of the
 conversation, the pieces of its text, tools, the census, is worked out when it is first met; of the lines that follow
-only strings are copied, and the small fields beside the messages are read. A line with anything new goes the plain
-way, and this way too: a form is used from then on only if both gave the very same row. So this module could be taken
+only strings and numbers are moved. A line with anything new goes the plain way, and this way too: a form is used from
+then on only if both gave the very same row. So this module could be taken
 out, and nothing would change but the time.
 
 Belongs here: which lines may go this way, and their rows. Does not: what a row is (`rows`), what is rejected: that is
@@ -40,21 +40,21 @@ from nemo_assets.harmony import (
     turn_of,
     validators_of,
 )
-from nemo_assets.records.adapters import load_adapter, reads_bodies
+from nemo_assets.records.adapters import load_adapter, looks_at
 from nemo_assets.records.census import Census
-from nemo_assets.records.draft import Draft
-from nemo_assets.records.evaluation import Evaluation
-from nemo_assets.records.line_scan import SLACK, room_for, scan_lines
-from nemo_assets.records.line_texts import FINAL, NO_SLOT, SPOKEN, Pieces, Texts
+from nemo_assets.records.known_fields import ALWAYS_LOOKED_AT, KnownFields, Plan
+from nemo_assets.records.line_scan import SLACK, looked_at, room_for, scan_lines
+from nemo_assets.records.line_texts import FINAL, NO_SLOT, SPOKEN, Literals, Pieces, Texts
 from nemo_assets.records.messages import ROLES, KnownTurns, turns_of
 from nemo_assets.records.parsing import parse_record
 from nemo_assets.records.row_groups import OWN_SCHEMA, Rows, repeated
-from nemo_assets.records.rows import AS_IN_SOURCE, Row, SourceFileRef, as_in_source, identity, meta_of, odd_tags
+from nemo_assets.records.rows import Row, SourceFileRef, identity, odd_tags
 from nemo_assets.records.text_measures import TOO_SHORT, length_tags
 from nemo_assets.records.tools import ToolsEntry, tools_entry
 
 MOST_BYTES = 2 << 20  # of all forms together: what they are made into takes some ten times as much
 MOST_TURNS = 64  # as `harmony.encode` has it: hardly two longer conversations have one form
+BYTES_OF_USE = 500  # what is made of two forms together counts as much as so many bytes of a form
 TRIED = 500  # lines after which the lane is closed if fewer than half of them were of a known form
 
 # What a line may raise on the way. The plain way then says what becomes of it.
@@ -62,7 +62,6 @@ _ODD = (
     TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError, RecursionError, Rejected,
     msgspec.MsgspecError,
 )  # fmt: skip
-_decode = msgspec.json.Decoder().decode
 _Rejection = TypeVar("_Rejection")
 
 
@@ -81,42 +80,58 @@ class Block(NamedTuple):
 class _Known(NamedTuple):
     """What follows from a form, whose pieces have a number.
 
-    `turns` stand for those of the record; `sample` has the fields of this form. `verdicts` say of each call of a tool
-    on offer whether its arguments satisfy the schema.
+    `beside` are the fields that it stands for, as adapters take them, and `sample` as the census does. `verdicts` say
+    of each call of a tool on offer whether its arguments satisfy the schema. `uses` are made with forms of the other
+    fields, by their numbers.
     """
 
     pieces: int
     sample: dict[str, Any]
-    turns: KnownTurns
+    beside: dict[str, Any]
     outline: Form
     tools: ToolsEntry | None
     verdicts: list[bool | None]
+    uses: dict[int, _Use | None]
+
+
+class _Kind(NamedTuple):
+    """A form of the other fields: its number, and fields of this form."""
+
+    number: int
+    sample: dict[str, Any]
+
+
+class _Use(NamedTuple):
+    """What follows from both forms of a line: literal and message count of its prologue, and its tags."""
+
+    plan: Plan
+    prologue: int
+    messages: int
+    tags: list[str]
 
 
 class _Candidate(NamedTuple):
-    """A line on its way: its place in the block, its forms, what its other fields say, the literal and message count of
-    its prologue, and its first slot.
-    """
+    """A line on its way: its place in the block, its forms, and its first slot and field."""
 
     line: int
     form: bytes
     kind: bytes
     known: _Known
-    record: dict[str, Any]
-    draft: Draft
-    prologue: int
-    messages: int
+    use: _Use
     first_slot: int
+    first_field: int
 
 
 def load_compiled() -> None:
     """Load the machine code of this way, which the first line of a process otherwise does."""
     nothing, none = np.full(SLACK, ord("\n"), np.uint8), np.empty(0, np.int64)
     scanned = room_for(0)
-    scan_lines(nothing, none, none, *scanned)
-    pieces = Pieces()
-    pieces.form([(pieces.literal(b""), NO_SLOT, 0)], [])
+    scan_lines(nothing, none, none, *looked_at(()), *scanned)
+    literals = Literals()
+    pieces = Pieces(literals)
+    pieces.form([(literals.number(b""), NO_SLOT, 0)], [])
     pieces.write(none, none, none, scanned)
+    KnownFields(literals, ()).columns([], none, scanned)
 
 
 _latest: list[KnownForms] = []
@@ -139,16 +154,19 @@ class KnownForms:
         self.file, self.size = file, size
         self._adapt, self._template = load_adapter(file.split), source.template
         self._mask = hashlib.sha1(f"{source.loss_mode}|{int(source.loss_terminators)}|".encode())
-        is_open = source.loss_mode == "assistant_all" and not source.loss_terminators and not reads_bodies(file.split)
+        names = looks_at(file.split)
+        is_open = source.loss_mode == "assistant_all" and not source.loss_terminators and names is not None
         self._limit = size if is_open else 0
         self._scanned = room_for(self._limit)
-        self._pieces = Pieces()
+        self._literals = Literals()
+        self._pieces = Pieces(self._literals)
+        self._looked_at = (*ALWAYS_LOOKED_AT, *(names or ()))
+        self._fields = KnownFields(self._literals, self._looked_at)
         self._known: dict[bytes, _Known | None] = {}
-        self._kinds: dict[bytes, dict[str, Any] | None] = {}  # a sample of each form of other fields
+        self._kinds: dict[bytes, _Kind | None] = {}
         self._proven: set[bytes] = set()  # forms of either sort for which both ways gave the same row
         self._counted: dict[bytes, int] = {}  # of such, those met in this piece: how many lines the census lacks
         self._bytes = self._tried = self._found = 0
-        self._prologues: dict[tuple[int, str], tuple[int, int]] = {}
 
     def begin(self) -> None:
         """Be ready for another piece."""
@@ -206,47 +224,92 @@ class KnownForms:
             if times and known is not None:
                 census.repeat(known.sample, times)
             elif times and kind is not None:
-                census.repeat(kind, times, objects=0)
+                census.repeat(kind.sample, times, objects=0)
 
     def _candidates(self, block: Block) -> list[_Candidate]:
         """The lines of known forms."""
         if len(block.content) > self._limit + SLACK:
             return []
         scanned = self._scanned
-        scan_lines(block.content, block.starts, block.stops, *scanned)
-        forms, kinds, others = scanned.forms.data, scanned.kinds.data, scanned.others.data
+        scan_lines(block.content, block.starts, block.stops, *looked_at(self._looked_at), *scanned)
+        forms, kinds = scanned.forms.data, scanned.kinds.data
         candidates = []
         lines = len(block.starts)
-        slot = form_begin = kind_begin = other_begin = 0
-        for line, (slot_end, form_end, kind_end, other_end) in enumerate(scanned.ends[:lines].tolist()):
-            if other_end > other_begin:
+        slot = form_begin = kind_begin = field = 0
+        for line, (slot_end, form_end, kind_end, field_end) in enumerate(scanned.ends[:lines].tolist()):
+            if kind_end > kind_begin:
                 form, kind = bytes(forms[form_begin:form_end]), bytes(kinds[kind_begin:kind_end])
-                candidate = self._candidate(line, form, kind, others[other_begin:other_end], slot)
-                if candidate is not None:
-                    candidates.append(candidate)
-            slot, form_begin, kind_begin, other_begin = slot_end, form_end, kind_end, other_end
+                known, other = self._known_form(form), self._known_kind(kind)
+                use = self._use(known, other) if known and other else None
+                if known and use:
+                    candidates.append(_Candidate(line, form, kind, known, use, slot, field))
+            slot, form_begin, kind_begin, field = slot_end, form_end, kind_end, field_end
         self._tried, self._found = self._tried + lines, self._found + len(candidates)
         if self._tried > TRIED and 2 * self._found < self._tried:
             self._limit = 0
-        return candidates
+        return self._without_odd_numbers(candidates, field)
 
-    def _met(self, form: bytes, kind: bytes) -> None:
-        """Work out what follows from the forms of a line as far as they are new."""
-        new = len(form) * (form not in self._known) + len(kind) * (kind not in self._kinds)
-        self._bytes += new
-        if self._bytes > MOST_BYTES:
-            self._bytes -= new
-            return
-        if form not in self._known:
-            self._known[form] = None
-            with contextlib.suppress(*_ODD):
-                self._known[form] = self._worked_out(_sample(b"{%b}" % form[:-1]))
-        if kind not in self._kinds:
-            self._kinds[kind] = None
-            with contextlib.suppress(*_ODD):
-                self._kinds[kind] = {
-                    name: value for name, value in _sample(kind).items() if name not in ("messages", "tools")
-                }
+    def _without_odd_numbers(self, candidates: list[_Candidate], fields: int) -> list[_Candidate]:
+        """The lines all of whose numbers are written as this project writes them."""
+        refused = self._fields.settle(self._scanned, fields)
+        if not len(refused):
+            return candidates
+        odd = set(np.searchsorted([each.first_field for each in candidates], refused, "right") - 1)
+        return [each for place, each in enumerate(candidates) if place not in odd]
+
+    def _known_form(self, form: bytes) -> _Known | None:
+        """What follows from the form of messages and tools, worked out if it is new."""
+        try:
+            return self._known[form]
+        except KeyError:
+            known = None
+            if self._has_room(len(form)):
+                with contextlib.suppress(*_ODD):
+                    known = self._worked_out(_sample(b"{%b}" % form[:-1]))
+                self._known[form] = known
+            return known
+
+    def _known_kind(self, kind: bytes) -> _Kind | None:
+        try:
+            return self._kinds[kind]
+        except KeyError:
+            known = None
+            if self._has_room(len(kind)):
+                with contextlib.suppress(*_ODD):
+                    fields = _sample(kind).items()
+                    sample = {name: value for name, value in fields if name not in ("messages", "tools")}
+                    known = _Kind(len(self._kinds), sample)
+                self._kinds[kind] = known
+            return known
+
+    def _has_room(self, size: int) -> bool:
+        """Whether something more of this size may be kept; it counts from now on if so."""
+        has_room = self._bytes + size <= MOST_BYTES
+        self._bytes += size * has_room
+        return has_room
+
+    def _use(self, known: _Known, kind: _Kind) -> _Use | None:
+        """What follows from both forms."""
+        try:
+            return known.uses[kind.number]
+        except KeyError:
+            use = None
+            if self._has_room(BYTES_OF_USE):
+                with contextlib.suppress(*_ODD):
+                    use = self._used(known, kind)
+                known.uses[kind.number] = use
+            return use
+
+    def _used(self, known: _Known, kind: _Kind) -> _Use | None:
+        plan = self._fields.plan(kind.sample, known.beside, self._adapt, self.file.split)
+        if plan is None:
+            return None
+        beside = known.beside
+        conversation = Conversation(beside["messages"].turns, functions_of(beside.get("tools")), plan.effort)  # type: ignore[arg-type]
+        prologue, _ = TEMPLATES[self._template].prologue(conversation)
+        text, _, messages = start_of(tuple(prologue))
+        tags = [*plan.tags, *known.outline.tags, *odd_tags(known.verdicts, False, b"")]
+        return _Use(plan, self._literals.number(text), messages + len(conversation.turns), tags)
 
     def _worked_out(self, sample: dict[str, Any]) -> _Known | None:
         tags: list[str] = []
@@ -268,7 +331,8 @@ class KnownForms:
         verdicts = [satisfies(validators[tool], {"code": ""}) for tool in judged]
         number = self._pieces.form(*self._pieces_of(outline, [place for place in places if place is not None]))
         shells = tuple([turn_of((turn.role, "", turn.channel, turn.tool, None)) for turn in turns])
-        return _Known(number, sample, KnownTurns(shells, tags), outline, entry, verdicts)
+        beside = {**sample, "messages": KnownTurns(shells, tags)}
+        return _Known(number, sample, beside, outline, entry, verdicts, {})
 
     def _pieces_of(
         self, outline: Form, slots: Sequence[int]
@@ -279,123 +343,83 @@ class KnownForms:
         for number, turn in enumerate(range(len(slots)) if outline.written is None else outline.written):
             opening = 2 * number + 1
             kind = SPOKEN * (opening in spoken) | FINAL * (turn == outline.final)
-            text.append((self._pieces.literal(outline.pieces[opening]), slots[turn], kind))
-        text.append((self._pieces.literal(outline.pieces[-1]), NO_SLOT, 0))
-        fields = map(self._pieces.literal, outline.content[::3])
+            text.append((self._literals.number(outline.pieces[opening]), slots[turn], kind))
+        text.append((self._literals.number(outline.pieces[-1]), NO_SLOT, 0))
+        fields = map(self._literals.number, outline.content[::3])
         return text, list(zip(fields, slots, strict=True))
 
-    def _candidate(self, line: int, form: bytes, kind: bytes, other: memoryview, slot: int) -> _Candidate | None:
-        """A line of these forms, read but for its messages; None where it has to go the plain way."""
-        if form not in self._known or kind not in self._kinds:
-            self._met(form, kind)
-        known = self._known.get(form)
-        if known is None or self._kinds.get(kind) is None:
-            return None
-        try:
-            record = _decode(other)
-            record["messages"] = known.turns
-            if "tools" in record:
-                record["tools"] = known.sample["tools"]
-            draft = self._adapt(record, self.file.split)
-            start = self._prologues.get((known.pieces, draft.effort)) or self._prologue(known, draft)
-        except _ODD:
-            return None
-        if draft.text is not None or draft.template is not None or draft.tools_field is not record.get("tools"):
-            return None
-        return _Candidate(line, form, kind, known, record, draft, *start, slot)
-
-    def _prologue(self, known: _Known, draft: Draft) -> tuple[int, int]:
-        conversation = Conversation(draft.turns, draft.tools, draft.effort)  # type: ignore[arg-type]
-        prologue, _ = TEMPLATES[self._template].prologue(conversation)
-        text, _, messages = start_of(tuple(prologue))
-        start = self._pieces.literal(text), messages
-        self._prologues[known.pieces, draft.effort] = start
-        return start
-
     def _rows(self, candidates: list[_Candidate], block: Block) -> Rows | None:
-        """The rows of candidates. Those that may have nothing to say are struck off the list."""
+        """The rows of candidates. Those that may have nothing to say, or say odd numbers, are struck off the list."""
         written = self._written(candidates)
         calls = np.array([each.known.outline.use.calls for each in candidates])
-        silent = (written.measures[:, 4] == 0) & (calls == 0)
-        if silent.any():
-            candidates[:] = [each for each, is_silent in zip(candidates, silent, strict=True) if not is_silent]
+        first_fields = np.array([each.first_field for each in candidates])
+        fields, is_odd = self._fields.columns([each.use.plan for each in candidates], first_fields, self._scanned)
+        is_odd |= (written.measures[:, 4] == 0) & (calls == 0)
+        if is_odd.any():
+            candidates[:] = [each for each, odd in zip(candidates, is_odd.tolist(), strict=True) if not odd]
             return self._rows(candidates, block) if candidates else None
-        count, split = len(candidates), self.file.split
-        drafts, records = [each.draft for each in candidates], [each.record for each in candidates]
+        own = self._own_columns(candidates, block, written, calls, fields)
+        return Rows(
+            written.texts,
+            written.ends[:, 0],
+            pa.RecordBatch.from_arrays(own, schema=OWN_SCHEMA),
+            self._tags(candidates, written),
+            written.spoken,
+            written.ends[:, 3],
+            [each.known.tools for each in candidates],
+        )
+
+    def _own_columns(
+        self,
+        candidates: list[_Candidate],
+        block: Block,
+        written: Texts,
+        calls: NDArray[np.int64],
+        fields: dict[str, Any],
+    ) -> list[pa.Array]:
+        count, policy = len(candidates), self.file.split.source.identity
         known = [each.known for each in candidates]
         lengths, loss_chars = written.measures[:, 0], written.measures[:, 1]
         text_ids = _digests(written.texts, written.ends[:, 0])
         contents = _digests(written.contents, written.ends[:, 1])
-        metas = [
-            meta_of(record, draft.evaluation.meta_eval_json) for record, draft in zip(records, drafts, strict=True)
-        ]
-        sources = dict(zip(AS_IN_SOURCE, zip(*map(as_in_source, records), strict=True), strict=True))
         lines = np.array([each.line for each in candidates])
         numbers = lines + block.number
-        columns: dict[str, Any] = dict(
-            zip(Evaluation._fields, zip(*[draft.evaluation for draft in drafts], strict=True), strict=True)
-        )
-        columns |= {
-            "id": [
-                identity(split.source.identity, *names)
-                for names in zip(sources["source_uuid"], contents, text_ids, strict=True)
-            ],
+        uuids = fields["source_uuid"].to_pylist()
+        columns: dict[str, Any] = fields | {
+            "id": [identity(policy, *names) for names in zip(uuids, contents, text_ids, strict=True)],
             "template": repeated(self._template, pa.string(), count),
             "content_sha1": contents,
             "text_sha1": text_ids,
             "mask_sha1": _digests(written.spans, written.ends[:, 2], self._mask),
             "stats_loss_chars": loss_chars,
-            "meta_expected_answer": [draft.expected_answer for draft in drafts],
-            "meta_tags": [list(draft.source_tags) for draft in drafts],
-            "meta_problem_id": [draft.problem_id for draft in drafts],
-            "meta_reasoning": [draft.reasoning for draft in drafts],
-            "meta_capability_target": [draft.capability_target for draft in drafts],
             "quality_valid_harmony": repeated(True, pa.bool_(), count),
             "quality_completion_nonempty": repeated(True, pa.bool_(), count),
             "quality_has_tool": [each.outline.use.has_tool for each in known],
             "quality_valid_tool_schema": [False not in each.verdicts for each in known],
             "stats_char_len": lengths,
             "stats_approx_tokens": lengths // 4,
-            "stats_messages": [each.messages + len(each.known.turns.turns) for each in candidates],
+            "stats_messages": [each.use.messages for each in candidates],
             "stats_tool_calls": calls,
-            **sources,
             "source_tools_id": [each.tools.id if each.tools else None for each in known],
             "source_tools_count": [each.tools.size if each.tools else 0 for each in known],
-            "source_meta_json": metas,
             "source_row": numbers,
             "source_offset": block.starts[lines] + block.offset,
             "record_uid": list(map(self.file.record_uid, numbers.tolist())),
         }
-        for name in ("source_meta_json", "meta_eval_json"):  # UTF-8 already, which making strings of it would check
-            binary = pa.array(columns[name], pa.binary())
-            columns[name] = pa.Array.from_buffers(pa.string(), count, binary.buffers())
-        own = [
+        return [
             value if isinstance(value := columns[field.name], pa.Array) else pa.array(value, field.type)
             for field in OWN_SCHEMA
         ]
-        tags = [
-            [
-                *each.draft.tags,
-                *each.known.outline.tags,
-                *odd_tags(each.known.verdicts, False, meta),
-                *length_tags(length, final),
-            ]
-            for each, meta, length, final in zip(
-                candidates, metas, lengths.tolist(), self._short_finals(written), strict=True
-            )
+
+    def _tags(self, candidates: list[_Candidate], written: Texts) -> list[list[str]]:
+        lengths, finals = written.measures[:, 0].tolist(), self._short_finals(written)
+        return [
+            [*each.use.tags, *length_tags(length, final)]
+            for each, length, final in zip(candidates, lengths, finals, strict=True)
         ]
-        return Rows(
-            written.texts,
-            written.ends[:, 0],
-            pa.RecordBatch.from_arrays(own, schema=OWN_SCHEMA),
-            tags,
-            written.spoken,
-            written.ends[:, 3],
-            [each.tools for each in known],
-        )
 
     def _written(self, candidates: list[_Candidate]) -> Texts:
-        chosen = np.array([(each.known.pieces, each.prologue, each.first_slot) for each in candidates])
+        chosen = np.array([(each.known.pieces, each.use.prologue, each.first_slot) for each in candidates])
         forms, prologues, first_slots = np.ascontiguousarray(chosen.T)
         return self._pieces.write(forms, prologues, first_slots, self._scanned)
 

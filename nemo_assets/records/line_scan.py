@@ -1,9 +1,11 @@
-"""Lines of JSON to their forms and the strings of their messages, without a Python object for either.
+"""Lines of JSON to their forms, and to the strings and numbers that differ between lines of one form, without a Python
+object for either.
 
 The form of messages and tools is their JSON with "s" for every string that may differ between conversations alike,
-which is all of messages but roles and names. Messages of one form have the same tokens in the same order: one is JSON,
-with the same keys and types, if the other is. The strings themselves are checked as they are read. The form of the
-other fields has their keys, and the types of their values. Blanks between tokens are in no form.
+which is all of messages but roles and names. The form of the other fields has "s" for every string as well, but for
+those of fields that somebody looks at, and 1 or 1.5 for every number. Lines of one form have the same tokens in the
+same order: one is JSON, with the same keys and types, if the other is. Strings and numbers themselves are checked as
+they are read. Blanks between tokens are in no form.
 
 Belongs here: one pass over a block of lines. Does not: what follows from a form (`known_forms`). A line that this pass
 does not understand, broken or merely rare, is left alone: `parsing` says what it is.
@@ -11,6 +13,7 @@ does not understand, broken or merely rare, is left alone: `parsing` says what i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +25,8 @@ SLACK = 16  # bytes behind the end of every buffer that may be read or written: 
 MOST_DEPTH = 60  # levels of objects and arrays
 LONG_NUMBER = 18  # characters; up to here an integer fits into 64 bits
 BYTES_OF_SLOT = 4  # a string takes two quotes, a comma or bracket and, unless it is empty, a character
+BYTES_OF_FIELD = 2  # a number takes a digit and a comma or bracket
+MOST_DIGITS = 15  # of a fraction: up to here its value is a quotient of two exact floats, and no shorter one has it
 
 _U8, _U64 = np.uint8, np.uint64
 _QUOTE, _BACKSLASH, _COMMA, _COLON, _LESS, _BAR, _NEWLINE = 34, 92, 44, 58, 60, 124, 10
@@ -29,7 +34,7 @@ _ANY, _ANY_CODE, _EMPTY = 115, 99, 34  # strings in a form: s is any text, c the
 _BLANKS = (32, 9, 13)
 _LITERAL = 49  # stands for the token before if that was a number, true, false or null
 _OPEN_LIST, _CLOSE_LIST, _OPEN_OBJECT, _CLOSE_OBJECT = 91, 93, 123, 125
-_OTHER, _MESSAGES, _TOOLS = 0, 1, 2  # sections of a record
+_OTHER, _LOOKED_AT, _MESSAGES, _TOOLS = 0, 1, 2, 3  # sections of a record
 _TEXT, _NAME, _ARGUMENTS = 0, 1, 2  # what a string of a message is by its key
 
 
@@ -46,20 +51,27 @@ for _letter, _meant in zip(b'"\\/bfnrt', b'"\\/\b\f\n\r\t', strict=True):
     _UNESCAPED[_letter] = _meant
 
 
+STRING, NUMBER, UNSURE = 0, 1, 2
+
+
 class Scanned(NamedTuple):
     """What one pass wrote, to be overwritten by the next; of all buffers and lists only the beginning is in use.
 
-    `strings` holds the strings of messages one behind the other, and `slots` (n, 3) are begin, end and code points of
-    each; a call with nothing but code has the code. `forms` are of messages and tools, as members of an object with a
-    comma behind each. `others` are the records with null for these, `kinds` the forms of that. `ends` (n, 4) are where
-    slots, forms, kinds and others of a line end: where they begin for a line that was left alone.
+    `strings` holds what differs between lines of one form, one behind the other. `slots` (n, 3) are begin, end and code
+    points of each string of messages; a call with nothing but code has the code. `fields` (n, 3) are begin and end of
+    each string and number of the other fields, and whether that is a STRING, a NUMBER as this project writes it, or
+    UNSURE: a fraction of which this pass cannot tell. `numbers` are the values of fields that are a NUMBER. `forms` are
+    of messages and tools, as members of an object with a comma behind each, `kinds` the forms of the records with null
+    for these. `ends` (n, 4) are where slots, forms, kinds and fields of a line end: where they begin for a line that
+    was left alone.
     """
 
     strings: NDArray[np.uint8]
     slots: NDArray[np.int64]
+    fields: NDArray[np.int64]
+    numbers: NDArray[np.float64]
     forms: NDArray[np.uint8]
     kinds: NDArray[np.uint8]
-    others: NDArray[np.uint8]
     ends: NDArray[np.int64]
     marks: NDArray[np.uint8]
     inner_marks: NDArray[np.uint8]
@@ -70,7 +82,8 @@ def room_for(size: int) -> Scanned:
     return Scanned(
         np.empty(2 * size + SLACK, np.uint8),
         np.empty((size // BYTES_OF_SLOT + 1, 3), np.int64),
-        np.empty(2 * size + SLACK, np.uint8),
+        np.empty((size // BYTES_OF_FIELD + 1, 3), np.int64),
+        np.empty(size // BYTES_OF_FIELD + 1, np.float64),
         np.empty(2 * size + SLACK, np.uint8),
         np.empty(2 * size + SLACK, np.uint8),
         np.empty((size + 1, 4), np.int64),
@@ -79,22 +92,35 @@ def room_for(size: int) -> Scanned:
     )
 
 
+class LookedAt(NamedTuple):
+    """The names of fields whose strings belong to the form, one behind the other, and where each ends, 0 first."""
+
+    names: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+
+
+def looked_at(names: Sequence[str]) -> LookedAt:
+    """These names as `scan_lines` takes them."""
+    encoded = [name.encode() for name in names]
+    return LookedAt(np.frombuffer(b"".join(encoded) or b"-", np.uint8), np.cumsum([0, *map(len, encoded)]))
+
+
 @compiled
 def scan_lines(
-    block: Any, starts: Any, stops: Any, strings: Any, slots: Any, forms: Any, kinds: Any, others: Any, ends: Any,
-    marks: Any, inner_marks: Any,
+    block: Any, starts: Any, stops: Any, names: Any, name_ends: Any, strings: Any, slots: Any, fields: Any,
+    numbers: Any, forms: Any, kinds: Any, ends: Any, marks: Any, inner_marks: Any,
 ) -> None:  # fmt: skip
     """Scan the lines [starts[i], stops[i]) of a block: a line end stands behind each, SLACK bytes behind the last."""
     _mark(block, marks)
-    string = slot = form = kind = other = 0
+    string = slot = form = kind = field = 0
     for line in range(len(starts)):
         scanned = _scan_line(
-            block, marks, inner_marks, starts[line], stops[line], strings, string, slots, slot, forms, form, kinds,
-            kind, others, other,
+            block, marks, inner_marks, starts[line], stops[line], names, name_ends, strings, string, slots, slot,
+            fields, field, numbers, forms, form, kinds, kind,
         )  # fmt: skip
         if scanned[0]:
-            _, string, slot, form, kind, other = scanned
-        ends[line, 0], ends[line, 1], ends[line, 2], ends[line, 3] = slot, form, kind, other
+            _, string, slot, field, form, kind = scanned
+        ends[line, 0], ends[line, 1], ends[line, 2], ends[line, 3] = slot, form, kind, field
 
 
 @compiled
@@ -109,16 +135,15 @@ def _mark(text: Any, marks: Any) -> None:
 
 @compiled
 def _scan_line(  # noqa: C901  (one loop over tokens; whatever is taken out of it is handed most of these places)
-    block: Any, marks: Any, inner_marks: Any, at: int, stop: int, strings: Any, string: int, slots: Any, slot: int,
-    forms: Any, form: int, kinds: Any, kind: int, others: Any, other: int,
+    block: Any, marks: Any, inner_marks: Any, at: int, stop: int, names: Any, name_ends: Any, strings: Any, string: int,
+    slots: Any, slot: int, fields: Any, field: int, numbers: Any, forms: Any, form: int, kinds: Any, kind: int,
 ) -> Any:  # fmt: skip
-    """(whether the line was understood, and the new ends of strings, slots, forms, kinds and others)."""
-    failed = (False, string, slot, form, kind, other)
+    """(whether the line was understood, and the new ends of strings, slots, fields, forms and kinds)."""
+    failed = (False, string, slot, field, form, kind)
     out, to = kinds, kind  # where the form of this section is written
-    copied = at  # of the line to `others`
     depth, in_object = 0, _U64(0)  # the lowest bit says whether the innermost container is an object
     before, section, key, key_begin, key_end = _U8(0), _OTHER, _TEXT, 0, 0
-    while depth >= 0 and slot < len(slots) - 1:
+    while depth >= 0 and slot < len(slots) - 1 and field < len(fields) - 1:
         byte = block[at]
         if _begins_value(byte) and before in (_QUOTE, _LITERAL):
             return failed  # two values side by side, which without the blanks between might look like one
@@ -128,24 +153,28 @@ def _scan_line(  # noqa: C901  (one loop over tokens; whatever is taken out of i
                 at = _behind_string(block, marks, begin)
                 key_begin, key_end = begin, at - 1
                 to = _copied(block, begin - 1, at, out, to)
-            elif section == _OTHER:
-                at = _behind_string(block, marks, begin)
-                to = _any_string(out, to, _ANY)
-            elif section == _TOOLS or key == _NAME:
+            elif section in (_TOOLS, _LOOKED_AT) or (section == _MESSAGES and key == _NAME):
                 at = _behind_string(block, marks, begin)
                 to = _copied(block, begin - 1, at, out, to)
             else:
                 at, end, points = _read_string(block, marks, begin, strings, string)
-                if at == 0 or (key != _ARGUMENTS and end > string and not _is_visible(strings, string, end)):
+                if at == 0:
                     return failed
                 letter = _ANY if end > string else _EMPTY
-                if key == _ARGUMENTS:
-                    code, code_end, code_points = _read_code(strings, string, end, inner_marks)
-                    if code:
-                        string, end, points, letter = code, code_end, code_points, _ANY_CODE
-                slots[slot, 0], slots[slot, 1], slots[slot, 2] = string, end, points
+                if section == _OTHER:
+                    fields[field, 0], fields[field, 1], fields[field, 2] = string, end, STRING
+                    field += 1
+                else:
+                    if key == _ARGUMENTS:
+                        code, code_end, code_points = _read_code(strings, string, end, inner_marks)
+                        if code:
+                            string, end, points, letter = code, code_end, code_points, _ANY_CODE
+                    elif end > string and not _is_visible(strings, string, end):
+                        return failed
+                    slots[slot, 0], slots[slot, 1], slots[slot, 2] = string, end, points
+                    slot += 1
                 to = _any_string(out, to, letter)
-                string, slot = end, slot + 1
+                string = end
             if at > stop:
                 return failed
         elif byte in (_OPEN_OBJECT, _OPEN_LIST):
@@ -157,9 +186,10 @@ def _scan_line(  # noqa: C901  (one loop over tokens; whatever is taken out of i
                 return failed
         elif byte in (_CLOSE_OBJECT, _CLOSE_LIST, _COMMA):
             if depth == 1 and section != _OTHER:
-                copied, section = at, _OTHER
-                out[to] = _COMMA
-                form, out, to = to + 1, kinds, kind
+                if section != _LOOKED_AT:
+                    out[to] = _COMMA
+                    form, out, to = to + 1, kinds, kind
+                section = _OTHER
             if byte != _COMMA:
                 depth -= 1
                 in_object >>= _U64(1)
@@ -169,9 +199,8 @@ def _scan_line(  # noqa: C901  (one loop over tokens; whatever is taken out of i
             out[to] = byte
             at, to = at + 1, to + 1
             if depth == 1:
-                section = _section_of(block, key_begin, key_end)
-                if section != _OTHER:
-                    other = _copied(_NULL, 0, 4, others, _copied(block, copied, at, others, other))
+                section = _section_of(block, key_begin, key_end, names, name_ends)
+                if section in (_MESSAGES, _TOOLS):
                     kind, out = _copied(_NULL, 0, 4, kinds, to), forms
                     to = _copied(block, key_begin - 1, key_end + 1, forms, form) + 1
                     forms[to - 1] = _COLON
@@ -185,11 +214,16 @@ def _scan_line(  # noqa: C901  (one loop over tokens; whatever is taken out of i
         elif _begins_value(byte):
             begin, is_number = at, not 97 <= byte <= 122
             at, is_whole = _behind_literal(block, at)
-            # What `others` has is read again; of messages there is nobody to say whether this is a number.
-            if is_number and (section == _MESSAGES or (is_whole and at - begin > LONG_NUMBER)):
-                return failed
-            if is_number and section == _OTHER:
+            if is_number and section in (_OTHER, _LOOKED_AT):
+                sort, numbers[field] = _number_at(block, begin, at) if is_whole else _fraction_at(block, begin, at)
+                if sort == STRING:
+                    return failed
+                fields[field, 0], fields[field, 2] = string, sort
+                string = _copied(block, begin, at, strings, string)
+                fields[field, 1], field = string, field + 1
                 to = _copied(_WHOLE if is_whole else _FRACTION, 0, 1 if is_whole else 3, out, to)
+            elif is_number and (section == _MESSAGES or (is_whole and at - begin > LONG_NUMBER)):
+                return failed  # of messages there is nobody to say whether this is a number
             else:
                 to = _copied(block, begin, at, out, to)
             byte = _U8(_LITERAL)
@@ -198,7 +232,53 @@ def _scan_line(  # noqa: C901  (one loop over tokens; whatever is taken out of i
         before = byte
     if depth != 0 or at < stop:
         return failed
-    return True, string, slot, form, to, _copied(block, copied, stop, others, other)
+    return True, string, slot, field, form, to
+
+
+@compiled
+def _number_at(text: Any, begin: int, end: int) -> Any:
+    """(NUMBER, its value) of a whole number as this project writes it; STRING for anything else."""
+    first = begin + (text[begin] == 45)
+    size = end - first
+    if size < 1 or end - begin > LONG_NUMBER or (text[first] == 48 and end - begin > 1):
+        return STRING, 0.0
+    value = 0
+    for place in range(first, end):
+        if not 48 <= text[place] <= 57:
+            return STRING, 0.0
+        value = 10 * value + text[place] - 48
+    return NUMBER, float(-value if first > begin else value)
+
+
+@compiled
+def _fraction_at(text: Any, begin: int, end: int) -> Any:
+    """(NUMBER, its value) of digits, a point and digits that are as short as can be; else (UNSURE, 0).
+
+    With so few digits no other fraction has its value, and that is the quotient of two numbers which a float holds
+    exactly, so the nearest float to it (Clinger 1990).
+    """
+    first = begin + (text[begin] == 45)
+    value, point = 0, -1
+    for place in range(first, end):
+        if text[place] == 46 and point < 0 and place > first:
+            point = place
+        elif 48 <= text[place] <= 57:
+            value = 10 * value + text[place] - 48
+        else:
+            return UNSURE, 0.0
+        if place - first > MOST_DIGITS:
+            return UNSURE, 0.0
+    behind = end - point - 1
+    if point < 0 or behind < 1 or (text[first] == 48 and point > first + 1):
+        return UNSURE, 0.0
+    is_shortest = text[end - 1] != 48 or behind == 1
+    is_plain = text[first] != 48 or 1000 * value >= 10**behind or end - begin == 3  # else it may have an exponent
+    if not is_shortest or not is_plain:
+        return UNSURE, 0.0
+    scale = 1.0
+    for _ in range(behind):
+        scale *= 10.0
+    return NUMBER, (-value if first > begin else value) / scale
 
 
 @compiled
@@ -218,10 +298,15 @@ def _begins_value(byte: int) -> bool:
 
 
 @compiled
-def _section_of(block: Any, begin: int, end: int) -> int:
+def _section_of(block: Any, begin: int, end: int, names: Any, name_ends: Any) -> int:
     if _is_equal(block, begin, end, _MESSAGES_KEY):
         return _MESSAGES
-    return _TOOLS if _is_equal(block, begin, end, _TOOLS_KEY) else _OTHER
+    if _is_equal(block, begin, end, _TOOLS_KEY):
+        return _TOOLS
+    for name in range(len(name_ends) - 1):
+        if _is_equal(block, begin, end, names[name_ends[name] : name_ends[name + 1]]):
+            return _LOOKED_AT
+    return _OTHER
 
 
 @compiled

@@ -22,27 +22,45 @@ _U64 = np.uint64
 _DIGITS = 20  # of the longest number
 
 
-class Pieces:
-    """The pieces of all forms; fixed texts are known by a number, forms as well."""
+class Literals:
+    """Fixed texts, each known by a number."""
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
-        self._pool = bytearray()
+        self._pool, self._table = bytearray(), array("q")
+        self._arrays: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
+
+    def number(self, text: bytes) -> int:
+        number = self._numbers.setdefault(text, len(self._numbers))
+        if 3 * number == len(self._table):
+            begin = len(self._pool)
+            self._pool += text
+            self._table.extend((begin, len(self._pool), len(text.decode())))
+            self._arrays = None
+        return number
+
+    def size(self, number: int) -> int:
+        """Bytes of a text."""
+        return self._table[3 * number + 1] - self._table[3 * number]
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The texts one behind the other, and begin, end and code points (n, 3) of each."""
+        if self._arrays is None:
+            self._arrays = np.frombuffer(bytes(self._pool), np.uint8), np.array(self._table).reshape(-1, 3)
+        return self._arrays
+
+
+class Pieces:
+    """The pieces of all forms, each known by a number."""
+
+    def __init__(self, literals: Literals) -> None:
+        self.literals = literals
         # Tables of numbers, row by row, for they grow by a row at a time and become arrays again and again.
-        self._literals, self._text, self._content, self._fixed = (array("q") for _ in range(4))
+        self._text, self._content, self._fixed = (array("q") for _ in range(3))
         self._ends = array("q", [0, 0])
         self._arrays: tuple[NDArray[Any], ...] | None = None
         self._rooms = [np.empty(0, np.uint8) for _ in range(3)]
-
-    def literal(self, text: bytes) -> int:
-        """The number of a fixed text."""
-        number = self._numbers.setdefault(text, len(self._numbers))
-        if 3 * number == len(self._literals):
-            begin = len(self._pool)
-            self._pool += text
-            self._literals.extend((begin, len(self._pool), len(text.decode())))
-            self._arrays = None
-        return number
 
     def form(self, text: list[tuple[int, int, int]], content: list[tuple[int, int]]) -> int:
         """The number of a new form: (literal, slot that follows it, SPOKEN and FINAL) of its text, (literal, slot) of
@@ -54,7 +72,7 @@ class Pieces:
             self._content.extend(part)
         self._ends.extend((len(self._text) // 3, len(self._content) // 2))
         literals = [piece[0] for piece in (*text, *content)]
-        sizes = [self._literals[3 * each + 1] - self._literals[3 * each] for each in literals]
+        sizes = [self.literals.size(each) for each in literals]
         self._fixed.append(sum(sizes) + 2 * _DIGITS * len(sizes))
         self._arrays = None
         return len(self._fixed) - 1
@@ -68,14 +86,13 @@ class Pieces:
         """
         if self._arrays is None:
             self._arrays = (
-                np.frombuffer(bytes(self._pool), np.uint8),
-                np.array(self._literals).reshape(-1, 3),
                 np.array(self._text).reshape(-1, 3),
                 np.array(self._content).reshape(-1, 2),
                 np.array(self._ends).reshape(-1, 2),
                 np.array(self._fixed),
             )
-        pool, literals, text, content, ends, fixed = self._arrays
+        text, content, ends, fixed = self._arrays
+        pool, literals = self.literals.arrays
         size = int(fixed[forms].sum() + (literals[prologues, 1] - literals[prologues, 0]).sum())
         rows, pieces = len(forms), int((ends[forms + 1, 0] - ends[forms, 0]).sum())
         needed = (size + len(scanned.strings), size + len(scanned.strings), size)
@@ -128,12 +145,12 @@ def _write(
         first_span = span
         for number in range(piece_ends[form, 0], piece_ends[form + 1, 0]):
             literal = prologues[row] if number == piece_ends[form, 0] else text_pieces[number, 0]
-            text = _appended(texts, text, pool, literals[literal, 0], literals[literal, 1])
+            text = append_bytes(texts, text, pool, literals[literal, 0], literals[literal, 1])
             points += literals[literal, 2]
             if text_pieces[number, 1] != NO_SLOT:
                 slot, kind = first_slot + text_pieces[number, 1], text_pieces[number, 2]
                 body_begin = text
-                text = _appended(texts, text, strings, slots[slot, 0], slots[slot, 1])
+                text = append_bytes(texts, text, strings, slots[slot, 0], slots[slot, 1])
                 if kind & SPOKEN:
                     spoken[body, 0], spoken[body, 1] = body_begin - begin, text - begin
                     body += 1
@@ -146,17 +163,17 @@ def _write(
                 points += slots[slot, 2]
         for number in range(piece_ends[form, 1], piece_ends[form + 1, 1]):
             literal, slot = content_pieces[number, 0], first_slot + content_pieces[number, 1]
-            content = _appended(contents, content, pool, literals[literal, 0], literals[literal, 1])
+            content = append_bytes(contents, content, pool, literals[literal, 0], literals[literal, 1])
             content = _number_written(contents, content, slots[slot, 1] - slots[slot, 0])
             contents[content] = 58  # a colon
-            content = _appended(contents, content + 1, strings, slots[slot, 0], slots[slot, 1])
+            content = append_bytes(contents, content + 1, strings, slots[slot, 0], slots[slot, 1])
         ends[row + 1, 0], ends[row + 1, 1], ends[row + 1, 2], ends[row + 1, 3] = text, content, span, body
         measures[row, 0], measures[row, 1], measures[row, 2] = points, spoken_points, final
         measures[row, 3], measures[row, 4] = visible, has_word
 
 
 @compiled
-def _appended(target: Any, at: int, source: Any, begin: int, end: int) -> int:
+def append_bytes(target: Any, at: int, source: Any, begin: int, end: int) -> int:
     """Copy bytes to `at`; the end of the copy."""
     copy_bytes(_U64(target.ctypes.data + at), _U64(source.ctypes.data + begin), _U64(end - begin))
     return at + end - begin

@@ -37,7 +37,7 @@ from nemo_assets.harmony import (
 )
 from nemo_assets.records.adapters import Adapter
 from nemo_assets.records.draft import Draft
-from nemo_assets.records.evaluation import Evaluation
+from nemo_assets.records.evaluation import NO_EVALUATION, Evaluation, evaluation_of
 from nemo_assets.records.messages import as_text, optional_text
 from nemo_assets.records.sorted_json import sorted_json
 from nemo_assets.records.text_measures import length_tags
@@ -113,7 +113,8 @@ def row_of(
     text, length, messages, spans, spoken, content, use, marks = encoded
     tools = tools_entry(draft.tools_field)
     verdicts = _schema_verdicts(turns, tools.json) if tools and use.calls else ()
-    meta = meta_of(record, draft.evaluation.meta_eval_json)
+    evaluation = evaluation_of(*draft.results) if draft.results else NO_EVALUATION
+    meta = meta_of(record, evaluation.meta_eval_json)
     uuid, text_id = optional_text(record.get("uuid")), sha1_text_id(text)
     columns = {
         "id": identity(split.source.identity, uuid, content, text_id),
@@ -150,7 +151,7 @@ def row_of(
         "source_offset": offset,
         "record_uid": file.record_uid(number),
     }
-    return Row(text, draft.evaluation, columns, spoken, tools)
+    return Row(text, evaluation, columns, spoken, tools)
 
 
 AS_IN_SOURCE = (

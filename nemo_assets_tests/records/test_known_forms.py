@@ -47,7 +47,7 @@ def made_of(content: bytes, split_key: str, block_bytes: int = BLOCK_BYTES, is_p
         path = Path(folder) / "lines.jsonl"
         path.write_bytes(content)
         if is_plain:
-            patch.setattr(known_forms, "reads_bodies", lambda _: True)
+            patch.setattr(known_forms, "looks_at", lambda _: None)
         file = SourceFileRef(split, data_file(split), CONTENT_ID, REVISION)
         piece = Piece(0, Extent(0, 0, len(content), 0, 0), file, path, None, frozenset())  # type: ignore[arg-type]
         census, group, rejected, taken = Census(), RowGroup(file), [], 0
@@ -110,6 +110,16 @@ NUMBERS = (
 )
 
 
+A_NUMBER = "\uf8ff"  # which `line_of` spells in one of many ways
+# Spellings of numbers in fields that nobody computes with, and in evaluations.
+SPELLED = (
+    "0", "-0", "7", "-12", "00", "01", "123456789012345678", "1234567890123456789", "0.5", "0.50", ".5", "1.", "0.0",
+    "-0.0", "0.1", "0.0625", "0.00390625", "0.0001", "0.00001", "1e2", "1E-3", "1.5e300", "1e999", "0.8333333333333334",
+    "0.1234567890123456789", "123456789012345.0", "1234567890123456.0", "99999999999999.5", "100.0", "1-2", "--1", "+1",
+    "NaN", "true", "null", "-", "0x1", "20000000", "1e-7", "4.35", "0.30000000000000004", "0.3",
+)  # fmt: skip
+
+
 def text_of(draw: random.Random) -> str:
     """Pieces of text at every distance from each other, in one of a few texts odd ones."""
     kinds = CALM if draw.random() < 0.95 else ODD
@@ -141,13 +151,17 @@ def record_of(draw: random.Random, shape: random.Random, split_key: str) -> Any:
     fields = conversation(draw, shape)
     if split_key != MATH:
         make = science if split_key == MCQ else chat
-        return make(**fields, reasoning=draw.choice(("on", "off")))
+        reasoning, target = draw.choice(("on", "off")), shape.choice(("chat", "", None, 3, ["a"]))
+        return make(**fields, **others_of(draw, shape), reasoning=reasoning, capability_target=target)
     metadata: Any = {
         f"reason_{effort}_{tool_use}": shape.choice((None, result_of(draw, shape), result_of(draw, shape)))
-        for effort in ("low", "high") for tool_use in ("no_tool", "with_tool")
+        for effort in shape.sample(("low", "medium", "high"), 3) for tool_use in ("with_tool", "no_tool")
     }  # fmt: skip
+    if shape.random() < 0.2:
+        metadata |= {"another_b": result_of(draw, shape), "another_a": result_of(draw, shape), "odd": [1, "x"]}
     return math_v2(
         **fields,
+        **others_of(draw, shape),
         problem=text_of(draw),
         expected_answer=shape.choice(("1", None, 4, 0.5)),
         metadata=shape.choice((metadata, metadata, json.dumps(metadata), {}, None)),
@@ -155,15 +169,37 @@ def record_of(draw: random.Random, shape: random.Random, split_key: str) -> Any:
     )
 
 
+def others_of(draw: random.Random, shape: random.Random) -> dict[str, Any]:
+    """Fields beside the messages, some of which only some records have."""
+    others: dict[str, Any] = {
+        "license": shape.choice(("cc-by-4.0", "", None, 7)),
+        "used_in": shape.choice((["a"], ["a", "b"], [], "a", "", None, [1, None], {"a": 1})),
+        "data_source": shape.choice(("AoPS", None, "", 1.5)),
+        "changed_answer_to_majority": shape.choice((True, False, None, "yes", 1)),
+        "url": shape.choice((text_of(draw), None, {"nested": [text_of(draw), {"deeper": text_of(draw), "n": 1.25}]})),
+        shape.choice(("zz", 'a"b', "é", "a\ue0003\ue002", "A")): [text_of(draw), draw.randrange(99), A_NUMBER],
+    }
+    if shape.random() < 0.3:
+        del others["data_source"]
+        others["source"] = text_of(draw)
+    return others
+
+
 def result_of(draw: random.Random, shape: random.Random) -> Any:
     if shape.random() < 0.3:
         return {"count": draw.choice(NUMBERS), "pass": draw.choice(NUMBERS), "accuracy": draw.choice(NUMBERS)}
-    return {"count": 8, "pass": draw.randrange(9), "accuracy": draw.randrange(9) / 8}
+    count = shape.choice((8, 8, 7, 0))
+    passed = draw.randrange(count + 2)
+    return {"count": count, "pass": passed, "accuracy": shape.choice((passed / 8, passed / 7, A_NUMBER))}
 
 
 def line_of(draw: random.Random, record: Any) -> bytes:
     separators = draw.choice(((", ", ": "), (", ", ": "), (",", ":"), (" ,\t", " : ")))
     text = json.dumps(record, ensure_ascii=draw.random() < 0.4, separators=separators)
+    odd = draw.random() < 0.3
+    for place in (f'"{A_NUMBER}"', json.dumps(A_NUMBER)):
+        while place in text:
+            text = text.replace(place, draw.choice(SPELLED) if odd else str(draw.randrange(16) / 16), 1)
     return text.encode("utf-8", "surrogatepass")
 
 

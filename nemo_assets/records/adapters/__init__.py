@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nemo_assets.catalog import Split
@@ -18,9 +18,15 @@ from nemo_assets.records.draft import Draft
 Adapter = Callable[[Mapping[str, Any], Split], Draft]
 
 
-def reads_bodies(split: Split) -> bool:
-    """Whether the adapter of a split looks at what turns say. One that does not declares `READS_BODIES = False`."""
-    return bool(getattr(importlib.import_module(f"{__name__}.{split.source.adapter}"), "READS_BODIES", True))
+def looks_at(split: Split) -> Sequence[str] | None:
+    """The fields beside messages and tools into whose strings the adapter of a split looks; None if it may look into
+    any, and into what turns say. One that does not declares these as `LOOKS_AT`, and only moves all other strings and
+    the numbers.
+    """
+    names: Sequence[str] | None = getattr(
+        importlib.import_module(f"{__name__}.{split.source.adapter}"), "LOOKS_AT", None
+    )
+    return names
 
 
 def adapter_names() -> list[str]:

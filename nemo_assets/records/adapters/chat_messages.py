@@ -10,7 +10,7 @@ from nemo_assets.harmony import functions_of
 from nemo_assets.records.draft import Draft
 from nemo_assets.records.messages import optional_text, turns_of
 
-READS_BODIES = False
+LOOKS_AT = ("reasoning",)
 
 
 def adapt(record: Mapping[str, Any], split: Split) -> Draft:

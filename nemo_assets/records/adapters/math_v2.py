@@ -9,11 +9,11 @@ from nemo_assets.catalog import Split
 from nemo_assets.errors import Rejected
 from nemo_assets.harmony import functions_of
 from nemo_assets.records.draft import Draft
-from nemo_assets.records.evaluation import NO_EVALUATION, evaluation_of
+from nemo_assets.records.evaluation import Results
 from nemo_assets.records.messages import optional_text, turns_of
 from nemo_assets.records.parsing import parse_json_text
 
-READS_BODIES = False
+LOOKS_AT = ("metadata",)
 
 
 def adapt(record: Mapping[str, Any], split: Split) -> Draft:
@@ -29,7 +29,7 @@ def adapt(record: Mapping[str, Any], split: Split) -> Draft:
         effort=split.entry.effort or "medium",
         tools=functions_of(tools),
         tools_field=tools,
-        evaluation=evaluation_of(block, own_condition) if block else NO_EVALUATION,
+        results=Results(block, own_condition) if block else None,
         expected_answer=optional_text(record.get("expected_answer")),
         problem_id=optional_text(record.get("uuid")),
         tags=tags,
