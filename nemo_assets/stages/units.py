@@ -19,7 +19,9 @@ from nemo_assets.progress import track
 from nemo_assets.stages.workers import results_of
 from nemo_assets.storage.parquet import open_parquet
 
-UNIT_BYTES = 64 << 20  # of input: a few seconds of work, so that a kill loses little and 128 cores are kept busy
+UNIT_BYTES = 64 << 20  # of input: about a second of work, so that a kill loses little and 128 cores are kept busy
+LEAST_UNIT_BYTES = 16 << 20  # a unit has four files of its own, and smaller row groups the smaller it is
+UNITS_OF_A_FILE = 16  # of one that is not large: few workers end at about the same time
 WORTH_PROCESSES = 3  # units: for fewer, starting processes takes about as long as it saves
 _CHUNK = 1 << 20  # bytes: what a counting thread holds
 _NEWLINE = 10
@@ -47,6 +49,7 @@ class Extent:
 def plan_extents(paths: Sequence[tuple[str, Path]], unit_bytes: int = UNIT_BYTES, workers: int = 1) -> list[Extent]:
     """Extents of about `unit_bytes` over files given as (path in the source, local path), in order.
 
+    Smaller ones, but for LEAST_UNIT_BYTES, of a file that would make fewer than UNITS_OF_A_FILE.
     Lines are counted on `workers` threads, each piece by itself; the result does not depend on how many.
     """
     extents: list[Extent] = []
@@ -61,7 +64,8 @@ def plan_extents(paths: Sequence[tuple[str, Path]], unit_bytes: int = UNIT_BYTES
 def _line_extents(file: int, name: str, path: Path, unit_bytes: int, workers: int) -> Iterator[Extent]:
     """Cut a file of lines and number the lines. Threads do: reading waits for the disk and counting is fast."""
     with path.open("rb") as stream:
-        cuts = _cuts(stream, path.stat().st_size, unit_bytes)
+        size = path.stat().st_size
+        cuts = _cuts(stream, size, _balanced(unit_bytes, size))
     pieces = list(itertools.pairwise(cuts))
     first_row = 0
     with track(f"lines of {name}", cuts[-1], "B") as meter, ThreadPoolExecutor(min(workers, _READERS)) as readers:
@@ -70,6 +74,11 @@ def _line_extents(file: int, name: str, path: Path, unit_bytes: int, workers: in
             yield Extent(file, start, end, first_row, records)
             first_row += records
             meter.advance(end - start)
+
+
+def _balanced(unit_bytes: int, size: int) -> int:
+    """Bytes of a unit of a file of this size."""
+    return min(unit_bytes, max(LEAST_UNIT_BYTES, size // UNITS_OF_A_FILE))
 
 
 def _cuts(stream: BinaryIO, size: int, unit_bytes: int) -> list[int]:
@@ -112,6 +121,7 @@ def _row_group_extents(file: int, name: str, path: Path, unit_bytes: int) -> Ite
             (metadata.row_group(i).total_byte_size, metadata.row_group(i).num_rows)
             for i in range(metadata.num_row_groups)
         ]
+    unit_bytes = _balanced(unit_bytes, sum(size for size, _ in sizes))
     start = first_row = taken_bytes = records = 0
     for group, (size, rows) in enumerate(sizes):
         taken_bytes, records = taken_bytes + size, records + rows

@@ -1,7 +1,7 @@
 """How fast `normalize` turns JSONL into canonical rows, beside what one would otherwise write.
 
-    python -m nemo_assets_tests.benchmarks.normalize_throughput [--megabytes 200] [--rounds 3]
-    python -m nemo_assets_tests.benchmarks.normalize_throughput --workers 1,2 --megabytes 1000 [--row-kilobytes 1000]
+    python -m nemo_assets_tests.benchmarks.normalize_throughput [--megabytes 400] [--rounds 3]
+    python -m nemo_assets_tests.benchmarks.normalize_throughput --workers 1,2 [--megabytes 4000] [--row-kilobytes 1000]
     python -m nemo_assets_tests.benchmarks.normalize_throughput --source DIR --contender nemo_assets [--steps]
 
 `nemo_assets` is `normalize` on raw files that are here: planning, all columns, validation, evidence for the ledger,
@@ -10,8 +10,10 @@ parts hashed, written and synced. `plain loop` is `plain_loop.py`: half the colu
 are CPU seconds, user and system, of that process without its imports, the least of the rounds.
 
 A second table says which step the time goes to (`step_times.py`), from a run of its own. With --workers there is one
-table: wall time by number of workers. Only an otherwise idle machine shows how it scales. Memory is VmHWM in /proc of
-the process and of the largest of its descendants, looked at every 20 ms. MB and KB are 10^6 and 10^3 bytes.
+table: wall time by number of workers. Only an otherwise idle machine shows how it scales, and only a large file: a
+worker takes a second to start (imports and compiled code), which does not count for work done in this process. Memory
+is VmHWM in /proc of the process and of the largest of its descendants, looked at every 20 ms. MB and KB are 10^6 and
+10^3 bytes.
 
 --source keeps the input in a directory, or takes the one that is there. --contender runs one, once, in this process.
 """
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=float, default=200)
+    parser.add_argument("--megabytes", type=float, help="400, or 4000 to see how it scales, if not given")
     parser.add_argument("--row-kilobytes", type=float, default=7, help="mean size of a record")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--datasets", action="store_true")
@@ -74,10 +76,14 @@ def _folder(options: argparse.Namespace) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.source or Path(temporary)
         if not (folder / DATASET).exists():
-            write_source(folder, options.megabytes, options.row_kilobytes)
+            write_source(folder, options.megabytes or _usual_size(options), options.row_kilobytes)
         if not (folder / STORE).exists():
             fetch(folder)
         yield folder
+
+
+def _usual_size(options: argparse.Namespace) -> float:
+    return 400 if options.workers == [1] else 4_000
 
 
 def _take_turns(runs: list[tuple[str, int]], rounds: int, folder: Path) -> dict[tuple[str, int], Measured]:
