@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
 from nemo_assets.catalog import SubsetPolicy
 from nemo_assets.catalog.subset_policy import Quantile
 from nemo_assets.compiled import compiled
+from nemo_assets.selection.columns import column, singles
 from nemo_assets.selection.predicates import kept_columns_of
 from nemo_assets.selection.ranks import CUT_POINTS, percentiles, quantile, spread
 from nemo_assets.selection.residual import KNOTS, residuals
@@ -94,7 +94,7 @@ def normalise(
     inside = population(traits)
     tokens = traits["completion_tokens"].fill_null(0).to_numpy()
     cuts = length_cuts(tokens[inside])
-    deciles = _column("length_decile", length_deciles(tokens, cuts), inside)
+    deciles = column("length_decile", length_deciles(tokens, cuts), inside)
     classes = [deciles if name == deciles.name else traits[name] for name in policy.strata.columns]
     strata, table = stratify(classes, traits["tokens"].fill_null(0).to_numpy(), inside, policy.strata)
     columns = _Columns(traits, tokens, strata, table["rows"].to_numpy(), comparable_tokens)
@@ -111,10 +111,10 @@ def normalise(
     columns.made.clear()
     rows = traits.select(name for name in traits.columns if name in wanted).with_columns(
         deciles,
-        _column("stratum", strata, inside),
-        *(_column(name, values) for name, values in made.items()),
+        column("stratum", strata, inside),
+        *(singles(name, values) for name, values in made.items()),
         *(pl.lit(None, pl.Float32).alias(name) for name in unknown),
-        *(_column(name, spread(values, strata)) for name, values in of_strata.items()),
+        *(singles(name, spread(values, strata)) for name, values in of_strata.items()),
     )
     return Normalised(
         rows=rows,
@@ -123,7 +123,7 @@ def normalise(
         cut_points=_table(
             CUT_POINTS, {name: columns.cut_points[name] for name in RANKED if name in columns.cut_points}
         ),
-        quantiles=pl.DataFrame([table["stratum"], *(_column(name, values) for name, values in of_strata.items())]),
+        quantiles=pl.DataFrame([table["stratum"], *(singles(name, values) for name, values in of_strata.items())]),
         length_cuts=cuts,
         difference_unit=PER_TOKEN if comparable_tokens else PER_BYTE,
     )
@@ -211,20 +211,17 @@ def _ratios(over: Array, under: Array, strata: Array, count: int, out: Array) ->
         out[row] = np.float64(over[row]) / np.float64(under[row]) if is_known else np.nan
 
 
-def _column(name: str, values: Array, inside: Array | None = None) -> pl.Series:
-    """A column in the memory of an array, null where the value is NaN, or the row not in the population."""
-    known = ~np.isnan(values) if inside is None else inside
-    buffers = [pa.py_buffer(np.packbits(known, bitorder="little")), pa.py_buffer(values)]
-    array = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
-    return pl.Series(name, array)
-
-
 def _table(columns: Mapping[str, Kind], of_strata: Mapping[str, list[Array]]) -> pl.DataFrame:
     """What was made of each stratum for each column, one under the other."""
-    frames = []
-    for name, arrays in of_strata.items():
-        strata = np.repeat(np.arange(len(arrays)), [len(rows) for rows in arrays])
-        values = np.concatenate([*arrays, np.empty((0, len(columns) - 2))])
-        frame = pl.DataFrame(np.column_stack([strata, values]), list(columns)[1:])
-        frames.append(frame.select(pl.lit(name, CATEGORY).alias("column"), pl.all()).cast(pl.Schema(columns)))
-    return pl.concat([pl.DataFrame(schema=dict(columns)), *frames])
+    arrays = [values for each in of_strata.values() for values in each]
+    numbers = np.concatenate([np.arange(len(each), dtype=np.uint32) for each in of_strata.values()] or [[]])
+    values = np.concatenate([*arrays, np.empty((0, len(columns) - 2))])
+    names = [pl.Series([name], dtype=CATEGORY).new_from_index(0, sum(map(len, of_strata[name]))) for name in of_strata]
+    told = [
+        pl.concat([pl.Series(dtype=CATEGORY), *names], rechunk=True),
+        np.repeat(numbers.astype(np.uint32), [len(rows) for rows in arrays]),
+        *(np.ascontiguousarray(each) for each in values.T),
+    ]
+    return pl.DataFrame([pl.Series(name, each) for name, each in zip(columns, told, strict=True)]).cast(
+        pl.Schema(columns)
+    )
