@@ -17,6 +17,9 @@ import pyarrow as pa
 
 Array = npt.NDArray[Any]
 
+SLICE = 1 << 18
+"""Rows that are worked on at a time: some columns of as many fit into a processor's cache."""
+
 
 def column(name: str, values: Array, known: Array | None = None) -> pl.Series:
     """A column in the memory of `values`, null where they are not `known`; truth values are packed into bits."""
@@ -24,6 +27,14 @@ def column(name: str, values: Array, known: Array | None = None) -> pl.Series:
     kept = np.packbits(values, bitorder="little") if values.dtype == np.bool_ else values
     array = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [validity, pa.py_buffer(kept)])
     return pl.Series(name, array)
+
+
+def filled(values: pl.Series, null: float, dtype: npt.DTypeLike) -> Array:
+    """The values of a column as an array of a type that has them all, `null` for null."""
+    out = np.empty(len(values), dtype)
+    for begin in range(0, len(values), SLICE):
+        out[begin : begin + SLICE] = values.slice(begin, SLICE).fill_null(null).to_numpy()
+    return out
 
 
 def singles(name: str, values: Array) -> pl.Series:

@@ -51,6 +51,13 @@ def by_number(numbers: Array) -> Key:
     return lambda places: numbers[places].astype(np.uint32, copy=False)
 
 
+def places_of(member: Array) -> Array:
+    """The places of the members, ascending."""
+    places = np.empty(np.count_nonzero(member), np.uint32)
+    _list_members(member, places)
+    return places
+
+
 def grouped(places: Array, groups: Array, count: int) -> tuple[Array, Array]:
     """The places by number of group, otherwise as they were; where each of `count` groups begins, and the end."""
     begins = np.zeros(count + 1, np.int64)
@@ -182,6 +189,15 @@ def _mixed(hashes: Array, places: Array, seed: np.uint64, shift: np.uint64) -> A
         word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         out[at] = np.uint32(((word ^ (word >> np.uint64(31))) >> shift) & np.uint64(0xFFFFFFFF))
     return out
+
+
+@compiled
+def _list_members(member: Array, places: Array) -> None:
+    found = 0
+    for place in range(len(member)):
+        if member[place]:
+            places[found] = place
+            found += 1
 
 
 @compiled

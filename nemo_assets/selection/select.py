@@ -23,6 +23,7 @@ import polars as pl
 from nemo_assets.catalog.subset_policy import Budget, SubsetEntry, SubsetPolicy
 from nemo_assets.compiled import compiled
 from nemo_assets.selection.allocation import Shares, divide, weights
+from nemo_assets.selection.columns import SLICE, filled
 from nemo_assets.selection.control import RandomOrder
 from nemo_assets.selection.normalised import Normalised
 from nemo_assets.selection.ordering import (
@@ -33,6 +34,7 @@ from nemo_assets.selection.ordering import (
     codes_of_equals,
     grouped,
     occurrences,
+    places_of,
     places_within,
     sorted_within,
     within_caps,
@@ -57,8 +59,6 @@ _SCORE_OF = {
 """A column that only a role that is scored has values in."""
 
 _IS_SCORED = ((pl.col("status") == "ok") & pl.col("nll_mean").is_not_null()).fill_null(False)
-
-_SLICE = 1 << 18  # rows; their values of some columns fit into a processor's cache
 
 _BLIND = 1 << 32  # beyond all seeds: controls are drawn by other hashes than those by which ties are broken
 
@@ -95,8 +95,8 @@ class Selection:
 class _Scored(NamedTuple):
     """What choosing looks at of every row; rows in no stratum have the number after the last one.
 
-    gates: by whether a subset is trusted, the rows that it is chosen from and the steps to them. rules: whether each row
-    satisfies the predicate of each subset, a column each.
+    gates: by whether a subset is trusted, the rows that it is chosen from, and the steps to them. rules: whether each
+    row satisfies the predicate of each subset, a column each.
     """
 
     rows: pl.DataFrame
@@ -139,21 +139,25 @@ def is_scored(rows: pl.DataFrame) -> Array:
     return scored
 
 
-def _judged(rows: pl.DataFrame, conditions: Sequence[pl.Expr]) -> pl.DataFrame:
+def _judged(normalised: Normalised, conditions: Sequence[pl.Expr]) -> pl.DataFrame:
     """Whether each row satisfies each condition, of which one at least speaks of columns; slice by slice, by which what
     is computed on the way stays small.
     """
-    slices = [rows.head(0), *rows.iter_slices(_SLICE)]
+    slices = [normalised.rows.head(0), *normalised.rows.iter_slices(SLICE)]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        return pl.concat(threads.map(lambda some: some.select(conditions), slices), rechunk=True)
+        return pl.concat(
+            threads.map(lambda some: normalised.with_quantiles(some).select(conditions), slices), rechunk=True
+        )
 
 
 def _scored(normalised: Normalised, policy: SubsetPolicy) -> _Scored:
     rows, count = normalised.rows, normalised.strata.height
-    stratum = rows["stratum"].fill_null(count).cast(pl.UInt16 if count < 1 << 16 else pl.UInt32).to_numpy()
+    stratum = filled(rows["stratum"], count, np.uint16 if count < 1 << 16 else np.uint32)
     tokens = rows["tokens"].fill_null(0).to_numpy()
     gate = [_IS_SCORED.alias("scored"), trust_predicate(policy).alias("trusted")]
-    judged = _judged(rows, [*gate, *(subset_predicate(policy, name).alias(f"rule {name}") for name in policy.subsets)])
+    judged = _judged(
+        normalised, [*gate, *(subset_predicate(policy, name).alias(f"rule {name}") for name in policy.subsets)]
+    )
     scored = judged["scored"].to_numpy()
     trusted = scored & judged["trusted"].to_numpy()
     steps = (_step("scored", scored, tokens), _step("trusted", trusted, tokens))
@@ -163,7 +167,7 @@ def _scored(normalised: Normalised, policy: SubsetPolicy) -> _Scored:
     has_controls = any(subset.control for subset in policy.subsets.values())
     population = trusted & (stratum < count) & has_controls
     blind = (*by_hash(hashes, policy.seed + _BLIND), *last)
-    random = RandomOrder.of(_places(population), stratum, tokens, count, blind, policy.seed)
+    random = RandomOrder.of(places_of(population), stratum, tokens, count, blind, policy.seed)
     ties = (*by_hash(hashes, policy.seed), *last)
     return _Scored(
         rows, stratum, count, np.append(normalised.strata["tokens"], 0), tokens,
@@ -176,15 +180,16 @@ def _select(name: str, scored: _Scored, policy: SubsetPolicy, taken: Array | Non
     subset, nothing = policy.subsets[name], np.empty(0, np.uint32)
     if missing := _unscored(subset, scored.rows):
         return Selection(name, nothing, nothing, unavailable=f"{missing} is not scored")
-    member, gates = scored.gates[subset.trusted]
-    member = member & scored.rules[f"rule {name}"].to_numpy()
+    gate, gates = scored.gates[subset.trusted]
+    member = scored.rules[f"rule {name}"].to_numpy(writable=True)
+    member &= gate
     steps = [*gates, _step("rule", member, scored.tokens)]
     if taken is not None:
-        member = member & ~taken
+        member &= ~taken
         steps.append(_step("not in an earlier subset", member, scored.tokens))
     if not subset.ranking and not subset.caps and subset.budget is None:
-        return _all(name, subset, _places(member), steps, scored)
-    ranked = _ranked(_places(member), subset, scored)
+        return _all(name, subset, places_of(member), steps, scored)
+    ranked = _ranked(places_of(member), subset, scored)
     if subset.caps:
         ranked = _capped(ranked, subset, scored)
         steps.append(_by_stratum(ranked.places, scored).step("after caps"))
@@ -200,19 +205,15 @@ def _unscored(subset: SubsetEntry, rows: pl.DataFrame) -> str:
     return next(absent, "")
 
 
-def _places(member: Array) -> Array:
-    places = np.empty(np.count_nonzero(member), np.uint32)
-    _list_members(member, places)
-    return places
-
-
 def _step(name: str, member: Array, tokens: Array) -> Step:
     return Step(name, *sum_where(member, tokens))
 
 
 def _ranked(places: Array, subset: SubsetEntry, scored: _Scored) -> _Ranked:
     in_strata, begins = grouped(places, scored.stratum, scored.strata + 1)
-    keys = [by_value(scored.rows[key.by], key.descending) for key in subset.ranking]
+    # The policy's quantiles, which are no columns here, are equal within a stratum: they rank nothing.
+    told = [key for key in subset.ranking if key.by in scored.rows.columns]
+    keys = [by_value(scored.rows[key.by], key.descending) for key in told]
     ranked = _Ranked(sorted_within(in_strata, begins, [*keys, *scored.ties]), begins)
     if subset.spread_over is None:
         return ranked
@@ -348,15 +349,6 @@ def _table(shares: Shares | None, candidates: _ByStratum, taken: _ByStratum, con
     }
     table = pl.DataFrame(columns).cast(pl.Schema(ALLOCATION))
     return table.filter((pl.col("candidate_rows") > 0) | (pl.col("wanted") > 0))
-
-
-@compiled
-def _list_members(member: Array, places: Array) -> None:
-    found = 0
-    for row in range(len(member)):
-        if member[row]:
-            places[found] = row
-            found += 1
 
 
 @compiled

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from nemo_assets.records.schema import COLUMNS
 from nemo_assets.selection.columns import column
@@ -115,12 +116,13 @@ def read_traits(splits: Sequence[Sequence[Path]], columns: Collection[str]) -> p
     names = [name for name in TRAIT_COLUMNS if name in columns or name == "row"]
     lists = [name for name in names if TRAIT_COLUMNS[name] == pl.List(pl.String)]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        heights = list(threads.map(lambda path: pl.read_ipc(path, columns=["row"]).height, paths))
+        heights = list(threads.map(_height, paths))
         parts = {name: _Parts.of(name, sum(heights)) for name in names if name not in lists}
         begins = np.cumsum([0, *heights])[:-1]
         for _ in threads.map(partial(_put, parts), paths, begins):
             pass  # but an error of a thread is raised
         made = dict(zip(parts, threads.map(_Parts.column, parts.values()), strict=True))
+    pa.default_memory_pool().release_unused()
     made |= {name: _together(paths, name) for name in lists}
     split_numbers = np.repeat(np.array([number for number, _ in files], np.uint16), heights)
     return pl.DataFrame([pl.Series(SPLIT_NUMBER, split_numbers), *(made[name] for name in names)])
@@ -142,30 +144,48 @@ class _Parts(NamedTuple):
         empty = pl.Series(name, dtype=TRAIT_COLUMNS[name])
         return cls(empty, np.zeros(rows, empty.to_physical().to_numpy().dtype), {})
 
-    def put(self, begin: int, part: pl.Series) -> None:
-        """Copy the rows of one file to where they belong."""
-        here = slice(begin, begin + len(part))
-        if part.null_count():
-            self.unknown[begin] = part.is_null().to_numpy()
-        if part.null_count() < len(part):
-            physical = part.to_physical()
-            filled = physical.fill_null(False if physical.dtype == pl.Boolean else 0) if part.null_count() else physical
-            self.values[here] = filled.to_numpy()
+    def put(self, begin: int, part: pa.Array) -> None:
+        """Copy consecutive rows to where they belong; what lies under null is never looked at."""
+        if part.null_count:
+            self.unknown[begin] = part.is_null().to_numpy(zero_copy_only=False)
+        if part.null_count < len(part):
+            self.values[begin : begin + len(part)] = self._numbers(part)
+
+    def _numbers(self, part: pa.Array) -> Array:
+        numbers: Array
+        if isinstance(part, pa.DictionaryArray):
+            codes = pl.Series(part.dictionary).cast(CATEGORY).to_physical().to_numpy()
+            numbers = codes[part.indices.fill_null(0).to_numpy()]
+        elif self.values.dtype == np.bool_:
+            numbers = part.fill_null(False).to_numpy(zero_copy_only=False)
+        else:
+            kind = self.values.dtype
+            numbers = np.frombuffer(part.buffers()[1], kind, len(part), part.offset * kind.itemsize)
+        return numbers
 
     def column(self) -> pl.Series:
         """What all parts have put there."""
-        known = np.ones(len(self.values), np.bool_) if self.unknown else None
+        known = np.ones(len(self.values) if self.unknown else 0, np.bool_)
         for begin, unknown in self.unknown.items():
             np.logical_not(unknown, out=known[begin : begin + len(unknown)])
-        made = column(self.empty.name, self.values, known)
+        made = column(self.empty.name, self.values, known if self.unknown else None)
         return made.cat.to(CATEGORY) if self.empty.dtype == CATEGORY else made
+
+
+def _height(path: Path) -> int:
+    with pa.memory_map(str(path)) as file:
+        return int(pa.ipc.open_file(file).count_rows())
 
 
 def _put(parts: Mapping[str, _Parts], path: Path, begin: int) -> None:
     """Fill in the rows of one file, the first of which has number `begin`."""
-    frame = pl.read_ipc(path, columns=list(parts))
-    for name, of_all in parts.items():
-        of_all.put(begin, frame[name])
+    with pa.OSFile(str(path)) as file:
+        names = pa.ipc.open_file(file).schema.names
+        options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in parts], use_threads=False)
+        for batch in pa.ipc.open_file(file, options=options).read_all().to_batches():
+            for name, of_all in parts.items():
+                of_all.put(begin, batch[name])
+            begin += batch.num_rows
 
 
 def _together(paths: Sequence[Path], name: str) -> pl.Series:
