@@ -9,7 +9,7 @@ Belongs here: which normalised column is made of what. Does not: how strata are 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
 from nemo_assets.catalog import SubsetPolicy
 from nemo_assets.catalog.subset_policy import Quantile
 from nemo_assets.compiled import compiled
+from nemo_assets.selection.columns import column, singles
+from nemo_assets.selection.ordering import grouped, places_of
 from nemo_assets.selection.predicates import kept_columns_of
-from nemo_assets.selection.ranks import CUT_POINTS, percentiles, quantile, spread
+from nemo_assets.selection.ranks import CUT_POINTS, STEPS, percentiles, quantile
 from nemo_assets.selection.residual import KNOTS, residuals
 from nemo_assets.selection.strata import codes_of, length_cuts, length_deciles, stratify
 from nemo_assets.selection.traits import CATEGORY, Kind
@@ -58,9 +59,9 @@ Array = npt.NDArray[Any]
 class Normalised:
     """The traits of all rows with normalised columns added, null outside the population, and what they were made by.
 
-    strata: `strata.TABLE`; knots: `residual.KNOTS`; cut_points: `ranks.CUT_POINTS`; quantiles: `stratum` and the
-    columns of the policy's quantiles; length_cuts: the nine limits of length deciles in tokens; difference_unit: of
-    column `difference`.
+    rows: without the policy's quantiles, which `with_quantiles` adds to some of them. strata: `strata.TABLE`; knots:
+    `residual.KNOTS`; cut_points: `ranks.CUT_POINTS`; quantiles: `stratum` and the columns of the policy's quantiles;
+    length_cuts: the nine limits of length deciles in tokens; difference_unit: of column `difference`.
     """
 
     rows: pl.DataFrame
@@ -71,9 +72,19 @@ class Normalised:
     length_cuts: tuple[int, ...]
     difference_unit: str
 
+    def with_quantiles(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Some rows, of which `stratum` is known, with what the policy's quantiles are in the stratum of each."""
+        of_strata = self.quantiles.drop("stratum")
+        return rows.with_columns(pl.lit(values).gather(pl.col("stratum")).alias(values.name) for values in of_strata)
+
 
 def normalise(
-    traits: pl.DataFrame, policy: SubsetPolicy, *, comparable_tokens: bool, wanted: Collection[str] | None = None
+    traits: pl.DataFrame,
+    policy: SubsetPolicy,
+    *,
+    comparable_tokens: bool,
+    wanted: Collection[str] | None = None,
+    places_later_rows: bool = True,
 ) -> Normalised:
     """Add the normalised columns among `wanted`, to the traits among them.
 
@@ -86,6 +97,7 @@ def normalise(
         traits: at least the traits among `columns_of(policy)`; scores that are not there are null.
         comparable_tokens: whether both checkpoints are known to use the same tokenizer; if not, they are compared in
             nats per byte.
+        places_later_rows: whether cut-points are told, which are many.
 
     Raises:
         UserError: the policy names a column that there is not.
@@ -94,27 +106,28 @@ def normalise(
     inside = population(traits)
     tokens = traits["completion_tokens"].fill_null(0).to_numpy()
     cuts = length_cuts(tokens[inside])
-    deciles = _column("length_decile", length_deciles(tokens, cuts), inside)
+    deciles = column("length_decile", length_deciles(tokens, cuts), inside)
     classes = [deciles if name == deciles.name else traits[name] for name in policy.strata.columns]
     strata, table = stratify(classes, traits["tokens"].fill_null(0).to_numpy(), inside, policy.strata)
-    columns = _Columns(traits, tokens, strata, table["rows"].to_numpy(), comparable_tokens)
+    columns = _Columns(traits, tokens, strata, *grouped(places_of(inside), strata, table.height), comparable_tokens)
+    columns.most_cut_points = STEPS + 1 if places_later_rows else 0
     asked = {name: policy.quantiles[name] for name in policy.quantiles if name in wanted}
     ranked = [name for name in RANKED if name in wanted]
     sources = {*wanted, *(RANKED[name] for name in ranked), *(each.of for each in asked.values())} & SOURCES
+    chains = [[name, *(each for each in ranked if RANKED[each] == name)] for name in sorted(sources, reverse=True)]
+    chains += [[name] for name in ranked if RANKED[name] not in sources]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        for each in (sorted(sources), ranked):
-            names = [name for name in each if columns.is_known(name)]
-            columns.made.update(zip(names, threads.map(columns.make, names), strict=True))
+        for _ in threads.map(columns.make_all, chains):
+            pass  # but an error of a thread is raised
         of_strata = dict(zip(asked, threads.map(columns.quantile, asked.values()), strict=True))
     made = {name: columns.made.pop(name) for name in sorted(columns.made.keys() & wanted)}
     unknown = sorted(wanted & (SOURCES | RANKED.keys()) - made.keys())
     columns.made.clear()
     rows = traits.select(name for name in traits.columns if name in wanted).with_columns(
         deciles,
-        _column("stratum", strata, inside),
-        *(_column(name, values) for name, values in made.items()),
+        column("stratum", strata, inside),
+        *(singles(name, values) for name, values in made.items()),
         *(pl.lit(None, pl.Float32).alias(name) for name in unknown),
-        *(_column(name, spread(values, strata)) for name, values in of_strata.items()),
     )
     return Normalised(
         rows=rows,
@@ -123,7 +136,7 @@ def normalise(
         cut_points=_table(
             CUT_POINTS, {name: columns.cut_points[name] for name in RANKED if name in columns.cut_points}
         ),
-        quantiles=pl.DataFrame([table["stratum"], *(_column(name, values) for name, values in of_strata.items())]),
+        quantiles=pl.DataFrame([table["stratum"], *(singles(name, values) for name, values in of_strata.items())]),
         length_cuts=cuts,
         difference_unit=PER_TOKEN if comparable_tokens else PER_BYTE,
     )
@@ -142,14 +155,17 @@ def population(traits: pl.DataFrame, prefix: str = "") -> Array:
 class _Columns:
     """Columns of single numbers by name: arrays over all rows, NaN where there is no value.
 
-    Those that were made of others are NaN outside the population too.
+    Those that were made of others are NaN outside the population too. rows: numbers of those in the population, by
+    stratum; begins: where each stratum begins in `rows`, and the end.
     """
 
     traits: pl.DataFrame
     tokens: Array
     strata: Array
-    sizes: Array
+    rows: Array
+    begins: Array
     comparable_tokens: bool
+    most_cut_points: int = STEPS + 1
     made: dict[str, Array] = field(default_factory=dict)
     knots: dict[str, list[Array]] = field(default_factory=dict)
     cut_points: dict[str, list[Array]] = field(default_factory=dict)
@@ -170,26 +186,34 @@ class _Columns:
         parts = (nll, f"reference_{nll}") if of == "difference" else RATIOS.get(of, (RESIDUALS.get(of, of),))
         return all(part in self.traits.columns for part in parts)
 
-    def make(self, name: str) -> Array:
+    def make_all(self, names: Iterable[str]) -> None:
+        """Those that are known, in the order in which they are made of each other."""
+        for name in names:
+            if self.is_known(name):
+                self.made[name] = self._make(name)
+
+    def _make(self, name: str) -> Array:
         """One of `SOURCES`, or of `RANKED` when that is made which it ranks."""
         if name in RANKED:
-            values, self.cut_points[name] = percentiles(self[RANKED[name]], self.strata, self.sizes)
+            values, self.cut_points[name] = percentiles(
+                self[RANKED[name]], self.rows, self.begins, self.most_cut_points
+            )
         elif name in RESIDUALS:
             nlls = self[RESIDUALS[name]] if name == "nll_residual" else self._of_reference(RESIDUALS[name])
-            values, self.knots[name] = residuals(nlls, self.tokens, self.strata, len(self.sizes))
+            values, self.knots[name] = residuals(nlls, self.tokens, self.strata, len(self.begins) - 1)
         elif name == "difference":
             nll = "nll_mean" if self.comparable_tokens else "nll_per_byte"
             values = np.empty(len(self.strata), np.float32)
-            _differences(self[nll], self._of_reference(f"reference_{nll}"), self.strata, len(self.sizes), values)
+            _differences(self[nll], self._of_reference(f"reference_{nll}"), self.strata, len(self.begins) - 1, values)
         else:
             over, under = RATIOS[name]
             values = np.empty(len(self.strata), np.float32)
-            _ratios(self[over], self[under], self.strata, len(self.sizes), values)
+            _ratios(self[over], self[under], self.strata, len(self.begins) - 1, values)
         return values
 
     def quantile(self, asked: Quantile) -> Array:
         """That quantile of each stratum."""
-        return quantile(self[asked.of], asked.at, self.strata, self.sizes)
+        return quantile(self[asked.of], asked.at, self.rows, self.begins)
 
     def _of_reference(self, name: str) -> Array:
         """An NLL by the reference, where it scored the whole completion."""
@@ -211,20 +235,12 @@ def _ratios(over: Array, under: Array, strata: Array, count: int, out: Array) ->
         out[row] = np.float64(over[row]) / np.float64(under[row]) if is_known else np.nan
 
 
-def _column(name: str, values: Array, inside: Array | None = None) -> pl.Series:
-    """A column in the memory of an array, null where the value is NaN, or the row not in the population."""
-    known = ~np.isnan(values) if inside is None else inside
-    buffers = [pa.py_buffer(np.packbits(known, bitorder="little")), pa.py_buffer(values)]
-    array = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
-    return pl.Series(name, array)
-
-
 def _table(columns: Mapping[str, Kind], of_strata: Mapping[str, list[Array]]) -> pl.DataFrame:
     """What was made of each stratum for each column, one under the other."""
-    frames = []
+    frames = [pl.DataFrame(schema=dict(columns))]
     for name, arrays in of_strata.items():
-        strata = np.repeat(np.arange(len(arrays)), [len(rows) for rows in arrays])
+        strata = np.repeat(np.arange(len(arrays), dtype=np.uint32), [len(rows) for rows in arrays])
         values = np.concatenate([*arrays, np.empty((0, len(columns) - 2))])
-        frame = pl.DataFrame(np.column_stack([strata, values]), list(columns)[1:])
+        frame = pl.DataFrame([strata, *(np.ascontiguousarray(each) for each in values.T)], list(columns)[1:])
         frames.append(frame.select(pl.lit(name, CATEGORY).alias("column"), pl.all()).cast(pl.Schema(columns)))
-    return pl.concat([pl.DataFrame(schema=dict(columns)), *frames])
+    return pl.concat(frames)

@@ -9,7 +9,9 @@ Belongs here: orders that depend on values alone. Does not: which keys a subset 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ Key = Callable[[Array], Array]
 
 _SHIFT = np.uint64(32)
 _LAST = np.uint32(0xFFFFFFFF)
+
+_BATCH = 1 << 19  # rows that are sorted at once, if their groups are not larger: what it takes on the way stays small
 
 
 def by_value(column: pl.Series, descending: bool = False) -> Key:
@@ -47,6 +51,13 @@ def by_number(numbers: Array) -> Key:
     return lambda places: numbers[places].astype(np.uint32, copy=False)
 
 
+def places_of(member: Array) -> Array:
+    """The places of the members, ascending."""
+    places = np.empty(np.count_nonzero(member), np.uint32)
+    _list_members(member, places)
+    return places
+
+
 def grouped(places: Array, groups: Array, count: int) -> tuple[Array, Array]:
     """The places by number of group, otherwise as they were; where each of `count` groups begins, and the end."""
     begins = np.zeros(count + 1, np.int64)
@@ -63,6 +74,30 @@ def sorted_within(places: Array, begins: Array, keys: Sequence[Key]) -> Array:
     Args:
         begins: where each group begins in `places`, and the end.
     """
+    out = np.empty(len(places), np.uint32)
+
+    def sort(groups: slice) -> None:
+        some = begins[groups]
+        here = slice(some[0], some[-1])
+        out[here] = _sorted(places[here], some - some[0], keys)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        for _ in threads.map(sort, _batches(begins)):
+            pass  # but an error of a thread is raised
+    return out
+
+
+def _batches(begins: Array) -> Iterator[slice]:
+    """Consecutive groups of about `_BATCH` rows or more, as slices of `begins` with the end of the last of them."""
+    first = 0
+    while first < len(begins) - 1:
+        end = int(np.searchsorted(begins, begins[first] + _BATCH))
+        end = min(max(end, first + 1), len(begins) - 1)
+        yield slice(first, end + 1)
+        first = end
+
+
+def _sorted(places: Array, begins: Array, keys: Sequence[Key]) -> Array:
     packed = _packed(keys[0](places), places)
     for begin, end in itertools.pairwise(begins):
         packed[begin:end].sort()
@@ -154,6 +189,15 @@ def _mixed(hashes: Array, places: Array, seed: np.uint64, shift: np.uint64) -> A
         word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         out[at] = np.uint32(((word ^ (word >> np.uint64(31))) >> shift) & np.uint64(0xFFFFFFFF))
     return out
+
+
+@compiled
+def _list_members(member: Array, places: Array) -> None:
+    found = 0
+    for place in range(len(member)):
+        if member[place]:
+            places[found] = place
+            found += 1
 
 
 @compiled

@@ -147,9 +147,9 @@ def columns_of(policy: SubsetPolicy, comparable_tokens: bool | None = None) -> s
     """
     wanted = kept_columns_of(policy)
     ranked = {policy.quantiles[name].of for name in wanted & policy.quantiles.keys()}
-    made_of = {trait for name in wanted | ranked for trait in _made_of(name, comparable_tokens)}
     absent = {name for role in SCORE_TRAITS.keys() - policy.roles.keys() for name in SCORE_TRAITS[role]}
-    return wanted | ranked | (made_of - absent)
+    made_of = [set(_made_of(name, comparable_tokens)) for name in wanted | ranked]
+    return (wanted | ranked).union(*(traits for traits in made_of if not traits & absent))
 
 
 def kept_columns_of(policy: SubsetPolicy) -> set[str]:

@@ -6,6 +6,7 @@ ranked (`normalised`).
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -29,41 +30,43 @@ the percentile of the value lies in the middle.
 Array = npt.NDArray[Any]
 
 
-def percentiles(values: Array, strata: Array, sizes: Array) -> tuple[Array, list[Array]]:
+def percentiles(values: Array, rows: Array, begins: Array, most: int = STEPS + 1) -> tuple[Array, list[Array]]:
     """100 x (mean rank - 1/2) / n among the n values of the stratum, equal ones sharing their mean rank; NaN of NaN.
 
     Besides the cut-points of each stratum: an array (points, 3) of value, percent below and percent not above.
 
     Args:
-        values: single precision, NaN where there is none. strata: of each row. sizes: rows of each stratum; other
-        numbers are none.
+        values: single precision, NaN where there is none. rows: numbers of those in strata, by stratum. begins: where
+        each stratum begins in `rows`, and the end. most: cut-points that a stratum may have.
     """
-    ends = np.cumsum(sizes)
-    filled = ends - sizes
-    packed = np.empty(sizes.sum(), np.uint64)
-    _pack(values.view(np.uint32), strata, filled, packed)
     out = np.full(len(values), np.nan, np.float32)
+    sizes = np.diff(begins)
+    packed = np.empty(sizes.max(initial=0), np.uint64)
+    ends = np.cumsum(np.minimum(sizes, most))
+    points = np.empty((ends[-1] if len(ends) else 0, 3))
     cut_points = []
-    for begin, end in zip(ends - sizes, filled, strict=True):
-        here = packed[begin:end]
+    for (begin, end), last in zip(itertools.pairwise(begins), ends, strict=True):
+        here = packed[: _pack(values.view(np.uint32), rows[begin:end], packed)]
         here.sort()
-        points = np.empty((min(len(here), STEPS + 1), 3))
-        cut_points.append(points[: _rank(here, out, points)])
+        room = points[last - min(end - begin, most) : last]
+        cut_points.append(room[: _rank(here, out, room)])
     return out, cut_points
 
 
 @compiled
-def _pack(bits: Array, strata: Array, filled: Array, packed: Array) -> None:
-    """Words that sort as the values do, with the row number in the lower half, of each stratum together."""
-    for row in range(len(bits)):
+def _pack(bits: Array, rows: Array, packed: Array) -> int:
+    """Words that sort as the values of some rows do, with the row number in the lower half; returns how many."""
+    filled = 0
+    for row in rows:
         word = bits[row]
-        if strata[row] >= len(filled) or word & np.uint32(0x7FFFFFFF) > np.uint32(0x7F800000):  # NaN
+        if word & np.uint32(0x7FFFFFFF) > np.uint32(0x7F800000):  # NaN
             continue
         if word == np.uint32(0x80000000):  # -0 equals 0
             word = np.uint32(0)
         word = word ^ (np.uint32(0xFFFFFFFF) if word >> np.uint32(31) else np.uint32(0x80000000))
-        packed[filled[strata[row]]] = (np.uint64(word) << np.uint64(32)) | np.uint64(row)
-        filled[strata[row]] += 1
+        packed[filled] = (np.uint64(word) << np.uint64(32)) | np.uint64(row)
+        filled += 1
+    return filled
 
 
 @compiled
@@ -83,7 +86,7 @@ def _rank(packed: Array, out: Array, points: Array) -> int:
             end += 1
         for place in range(begin, end):
             out[packed[place] & np.uint64(0xFFFFFFFF)] = 50.0 * (begin + end) / count
-        if distinct <= len(points) or step * (count - 1) // STEPS < end:
+        if len(points) and (distinct <= len(points) or step * (count - 1) // STEPS < end):
             value[0] = word ^ np.uint64(0x80000000 if word >> np.uint64(31) else 0xFFFFFFFF)
             points[kept, 0] = value.view(np.float32)[0]
             points[kept, 1] = 100.0 * begin / count
@@ -111,39 +114,28 @@ def place(value: float, cut_points: pl.DataFrame) -> float:
     return float(above[next_one - 1] + share * (below[next_one] - above[next_one - 1]))
 
 
-def quantile(values: Array, at: float, strata: Array, sizes: Array) -> Array:
-    """Of each stratum the smallest value that the share `at` of its values does not exceed; NaN where it has none."""
-    ends = np.cumsum(sizes)
-    filled = ends - sizes
-    sorted_in = np.empty(sizes.sum(), values.dtype)
-    _gather(values, strata, filled, sorted_in)
-    out = np.full(len(sizes), np.nan, values.dtype)
-    for stratum, (begin, end) in enumerate(zip(ends - sizes, filled, strict=True)):
-        if begin < end:
-            rank = max(math.ceil((end - begin) * at), 1) - 1
-            here = sorted_in[begin:end]
+def quantile(values: Array, at: float, rows: Array, begins: Array) -> Array:
+    """Of each stratum the smallest value that the share `at` of its values does not exceed; NaN where it has none.
+
+    Args:
+        rows, begins: as for `percentiles`.
+    """
+    out = np.full(len(begins) - 1, np.nan, values.dtype)
+    gathered = np.empty(np.diff(begins).max(initial=0), values.dtype)
+    for stratum, (begin, end) in enumerate(itertools.pairwise(begins)):
+        here = gathered[: _gather(values, rows[begin:end], gathered)]
+        if len(here):
+            rank = max(math.ceil(len(here) * at), 1) - 1
             here.partition(rank)
             out[stratum] = here[rank]
     return out
 
 
 @compiled
-def _gather(values: Array, strata: Array, filled: Array, gathered: Array) -> None:
-    for row in range(len(values)):
-        if strata[row] < len(filled) and not np.isnan(values[row]):
-            gathered[filled[strata[row]]] = values[row]
-            filled[strata[row]] += 1
-
-
-def spread(of_strata: Array, strata: Array) -> Array:
-    """For each row the value of its stratum, NaN for rows in none."""
-    out = np.full(len(strata), np.nan, of_strata.dtype)
-    _spread(of_strata, strata, out)
-    return out
-
-
-@compiled
-def _spread(of_strata: Array, strata: Array, out: Array) -> None:
-    for row in range(len(strata)):
-        if strata[row] < len(of_strata):
-            out[row] = of_strata[strata[row]]
+def _gather(values: Array, rows: Array, gathered: Array) -> int:
+    filled = 0
+    for row in rows:
+        if not np.isnan(values[row]):
+            gathered[filled] = values[row]
+            filled += 1
+    return filled

@@ -46,7 +46,8 @@ def reasons(
     if split_number is not None:
         here = normalised.rows["split_number"].gather(places).to_numpy() == split_number
         places, order = places[here], {name: values[here] for name, values in order.items()}
-    rows = normalised.rows.select(sorted({*names, *_TOLD}))[places]
+    read = sorted({*names, *_TOLD} - set(normalised.quantiles.columns[1:]))
+    rows = normalised.with_quantiles(normalised.rows.select(read)[places])
     told = rows.join(normalised.strata.select("stratum", "label"), on="stratum", how="left", maintain_order="left")
     values = [pl.struct(*(_plain(rows[name]) for name in names)).alias("values")] if names else []
     reason = pl.struct(

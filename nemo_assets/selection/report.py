@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ import polars as pl
 
 from nemo_assets.catalog import SubsetPolicy
 from nemo_assets.compiled import compiled
+from nemo_assets.selection.columns import filled
 from nemo_assets.selection.normalised import Normalised
 from nemo_assets.selection.predicates import columns_of_subset
 from nemo_assets.selection.select import Selection, is_scored, sum_where
@@ -44,22 +47,23 @@ def report(selections: Mapping[str, Selection], normalised: Normalised, policy: 
     `scored`: rows, tokens and strata that were chosen from; `subsets`: by name what each takes, from which strata,
     beside its random control; `overlap`: rows that two subsets share; `units`: of histograms and differences.
     """
-    columns = dict(_columns(normalised.rows))
     rows = normalised.rows
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        biases = dict(zip(_COMPARED, threads.map(lambda name: _bias(name, rows, selections), _COMPARED), strict=True))
     scored, tokens = sum_where(is_scored(rows), rows["tokens"].fill_null(0).to_numpy())
     return {
         "scored": {
             "rows": scored, "kept_rows": rows.height, "in_strata": int(normalised.strata["rows"].sum()),
             "tokens": tokens, "strata": normalised.strata.height,
         },
-        "subsets": {name: _subset(found, policy, normalised, columns) for name, found in selections.items()},
+        "subsets": {name: _subset(found, policy, normalised, biases) for name, found in selections.items()},
         "overlap": _overlap(selections, rows.height),
         "units": {**UNITS, "difference": normalised.difference_unit},
     }  # fmt: skip
 
 
 def _subset(
-    found: Selection, policy: SubsetPolicy, normalised: Normalised, columns: Mapping[str, _Column]
+    found: Selection, policy: SubsetPolicy, normalised: Normalised, biases: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     entry, taken = policy.subsets[found.name], found.allocation
     is_cut = found.unavailable is None
@@ -71,7 +75,7 @@ def _subset(
         "budget": {"amount": found.budget, "unit": found.unit} if found.budget is not None else None,
         "control": _control(found) if entry.control and is_cut else None,
         "strata": _coverage(found, normalised), "shortfall": _shortfall(found),
-        "bias": {name: column.compared(found.rows, found.control) for name, column in columns.items() if is_cut},
+        "bias": {name: of_subsets[found.name] for name, of_subsets in biases.items() if is_cut},
     }  # fmt: skip
 
 
@@ -100,8 +104,7 @@ def _notes(found: Selection, policy: SubsetPolicy, normalised: Normalised) -> It
     if found.unavailable:
         yield f"{name}: unavailable, {found.unavailable}; nothing stands in for it."
         return
-    rows = normalised.rows
-    if empty := [each for each in columns_of_subset(policy, name) if rows[each].null_count() == rows.height]:
+    if empty := [each for each in columns_of_subset(policy, name) if _is_empty(each, normalised)]:
         yield f"{name}: its rule reads {' and '.join(empty)}, which no row has."
     if not len(found.rows):
         yield f"{name}: no row satisfies its rule." if not found.steps[-2].rows else f"{name}: no row fits its budget."
@@ -110,6 +113,12 @@ def _notes(found: Selection, policy: SubsetPolicy, normalised: Normalised) -> It
     yield from _short_strata(found, normalised)
     if policy.subsets[name].control:
         yield from _short_control(found)
+
+
+def _is_empty(name: str, normalised: Normalised) -> bool:
+    """Whether no row has a value of a column."""
+    values = (normalised.quantiles if name in normalised.quantiles.columns[1:] else normalised.rows)[name]
+    return values.null_count() == len(values)
 
 
 def _short_strata(found: Selection, normalised: Normalised) -> Iterator[str]:
@@ -191,19 +200,31 @@ class _Column(NamedTuple):
         return round(int(total) * self.unit / known, 6) if known else None
 
 
-def _columns(rows: pl.DataFrame) -> Iterator[tuple[str, _Column]]:
-    """What subset and control are compared by."""
-    tokens = rows["completion_tokens"].fill_null(0).to_numpy()
-    powers = [str(1 << power) for power in range(_OCTAVES)]
-    yield "completion_tokens", _Column(_octaves(tokens), powers, values=tokens, unit=1)
-    nll = rows["nll_mean"].to_numpy()
-    # The slack: a tenth in single precision may lie a little below itself.
-    tenths = [f"{tenth / 10:.1f}" for tenth in range(LAST_TENTH + 1)]
-    yield "nll_mean", _Column(_tenths(nll, LAST_TENTH, 1e-4), tenths, values=nll)
-    correctness = rows["meta_correctness"].cast(pl.Float32).to_numpy()
-    yield "meta_correctness", _Column(_tenths(correctness, 10, 1e-5), [*tenths[:11], _UNKNOWN], values=correctness)
-    for name in _CLASSES:
-        yield name, _classes(rows[name])
+def _bias(name: str, rows: pl.DataFrame, selections: Mapping[str, Selection]) -> dict[str, Any]:
+    """How each subset differs from its control in one column, by the name of the subset."""
+    column = _COMPARED[name](rows[name])
+    cut = [found for found in selections.values() if found.unavailable is None]
+    return {found.name: column.compared(found.rows, found.control) for found in cut}
+
+
+def _lengths(column: pl.Series) -> _Column:
+    tokens = column.fill_null(0).to_numpy()
+    return _Column(_octaves(tokens), [str(1 << power) for power in range(_OCTAVES)], values=tokens, unit=1)
+
+
+# The slack of tenths: one in single precision may lie a little below itself.
+def _nlls(column: pl.Series) -> _Column:
+    nlls = column.to_numpy()
+    return _Column(_tenths(nlls, LAST_TENTH, 1e-4), _edges(LAST_TENTH), values=nlls)
+
+
+def _shares(column: pl.Series) -> _Column:
+    shares = filled(column, math.nan, np.float32)
+    return _Column(_tenths(shares, 10, 1e-5), [*_edges(10), _UNKNOWN], values=shares)
+
+
+def _edges(last: int) -> list[str]:
+    return [f"{tenth / 10:.1f}" for tenth in range(last + 1)]
 
 
 def _classes(column: pl.Series) -> _Column:
@@ -214,9 +235,18 @@ def _classes(column: pl.Series) -> _Column:
     ]
     known = sorted(set(texts))
     found = codes_of(there)
-    number = np.zeros(int(found.max(initial=0)) + 1, np.int64)
+    number = np.zeros(int(found.max()) + 1 if len(found) else 0, np.int64)
     number[found] = [known.index(text) for text in texts]
     return _Column(codes_of(column), known, number)
+
+
+_COMPARED: dict[str, Callable[[pl.Series], _Column]] = {
+    "completion_tokens": _lengths,
+    "nll_mean": _nlls,
+    "meta_correctness": _shares,
+    **dict.fromkeys(_CLASSES, _classes),
+}
+"""What subset and control are compared by, and how each column is cut into bins."""
 
 
 @compiled

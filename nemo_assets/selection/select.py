@@ -10,7 +10,9 @@ Belongs here: these steps for every subset. Does not: normalised columns (`norma
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ import polars as pl
 from nemo_assets.catalog.subset_policy import Budget, SubsetEntry, SubsetPolicy
 from nemo_assets.compiled import compiled
 from nemo_assets.selection.allocation import Shares, divide, weights
+from nemo_assets.selection.columns import SLICE, filled
 from nemo_assets.selection.control import RandomOrder
 from nemo_assets.selection.normalised import Normalised
 from nemo_assets.selection.ordering import (
@@ -31,6 +34,7 @@ from nemo_assets.selection.ordering import (
     codes_of_equals,
     grouped,
     occurrences,
+    places_of,
     places_within,
     sorted_within,
     within_caps,
@@ -53,6 +57,8 @@ _SCORE_OF = {
     "unconditional": "unconditional_nll_mean_first_512",
 }
 """A column that only a role that is scored has values in."""
+
+_IS_SCORED = ((pl.col("status") == "ok") & pl.col("nll_mean").is_not_null()).fill_null(False)
 
 _BLIND = 1 << 32  # beyond all seeds: controls are drawn by other hashes than those by which ties are broken
 
@@ -87,15 +93,19 @@ class Selection:
 
 
 class _Scored(NamedTuple):
-    """What choosing looks at of every row; rows in no stratum have the number after the last one."""
+    """What choosing looks at of every row; rows in no stratum have the number after the last one.
+
+    gates: by whether a subset is trusted, the rows that it is chosen from, and the steps to them. rules: whether each
+    row satisfies the predicate of each subset, a column each.
+    """
 
     rows: pl.DataFrame
     stratum: Array
     strata: int
     tokens_of_strata: Array
     tokens: Array
-    scored: Array
-    trusted: Array
+    gates: dict[bool, tuple[Array, tuple[Step, ...]]]
+    rules: pl.DataFrame
     ties: tuple[Key, ...]
     random: RandomOrder
 
@@ -125,27 +135,44 @@ def select_all(normalised: Normalised, policy: SubsetPolicy) -> dict[str, Select
 
 def is_scored(rows: pl.DataFrame) -> Array:
     """Whether the student was scored on each row, be it on a part; no other row is in any subset."""
-    is_ok = (pl.col("status") == "ok") & pl.col("nll_mean").is_not_null()
-    scored: Array = rows.select(is_ok.fill_null(False)).to_series().to_numpy()
+    scored: Array = rows.select(_IS_SCORED).to_series().to_numpy()
     return scored
+
+
+def _judged(normalised: Normalised, conditions: Sequence[pl.Expr]) -> pl.DataFrame:
+    """Whether each row satisfies each condition, of which one at least speaks of columns; slice by slice, by which what
+    is computed on the way stays small.
+    """
+    slices = [normalised.rows.head(0), *normalised.rows.iter_slices(SLICE)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        return pl.concat(
+            threads.map(lambda some: normalised.with_quantiles(some).select(conditions), slices), rechunk=True
+        )
 
 
 def _scored(normalised: Normalised, policy: SubsetPolicy) -> _Scored:
     rows, count = normalised.rows, normalised.strata.height
-    stratum = rows["stratum"].fill_null(count).cast(pl.UInt16 if count < 1 << 16 else pl.UInt32).to_numpy()
+    stratum = filled(rows["stratum"], count, np.uint16 if count < 1 << 16 else np.uint32)
     tokens = rows["tokens"].fill_null(0).to_numpy()
-    scored, trusted = is_scored(rows), rows.select(trust_predicate(policy)).to_series().to_numpy()
+    gate = [_IS_SCORED.alias("scored"), trust_predicate(policy).alias("trusted")]
+    judged = _judged(
+        normalised, [*gate, *(subset_predicate(policy, name).alias(f"rule {name}") for name in policy.subsets)]
+    )
+    scored = judged["scored"].to_numpy()
+    trusted = scored & judged["trusted"].to_numpy()
+    steps = (_step("scored", scored, tokens), _step("trusted", trusted, tokens))
     hashes = rows["id_hash"].to_numpy()
     # Two rows with the same id are told apart by where they are.
     last = tuple(by_number(rows[name].to_numpy()) for name in ("split_number", "row"))
     has_controls = any(subset.control for subset in policy.subsets.values())
-    population = scored & trusted & (stratum < count) & has_controls
+    population = trusted & (stratum < count) & has_controls
     blind = (*by_hash(hashes, policy.seed + _BLIND), *last)
-    random = RandomOrder.of(_places(population), stratum, tokens, count, blind, policy.seed)
+    random = RandomOrder.of(places_of(population), stratum, tokens, count, blind, policy.seed)
     ties = (*by_hash(hashes, policy.seed), *last)
     return _Scored(
-        rows, stratum, count, np.append(normalised.strata["tokens"], 0), tokens, scored, trusted, ties, random
-    )
+        rows, stratum, count, np.append(normalised.strata["tokens"], 0), tokens,
+        {False: (scored, steps[:1]), True: (trusted, steps)}, judged, ties, random,
+    )  # fmt: skip
 
 
 def _select(name: str, scored: _Scored, policy: SubsetPolicy, taken: Array | None) -> Selection:
@@ -153,19 +180,16 @@ def _select(name: str, scored: _Scored, policy: SubsetPolicy, taken: Array | Non
     subset, nothing = policy.subsets[name], np.empty(0, np.uint32)
     if missing := _unscored(subset, scored.rows):
         return Selection(name, nothing, nothing, unavailable=f"{missing} is not scored")
-    member = scored.scored
-    steps = [_step("scored", member, scored)]
-    if subset.trusted:
-        member = member & scored.trusted
-        steps.append(_step("trusted", member, scored))
-    member = member & scored.rows.select(subset_predicate(policy, name)).to_series().to_numpy()
-    steps.append(_step("rule", member, scored))
+    gate, gates = scored.gates[subset.trusted]
+    member = scored.rules[f"rule {name}"].to_numpy(writable=True)
+    member &= gate
+    steps = [*gates, _step("rule", member, scored.tokens)]
     if taken is not None:
-        member = member & ~taken
-        steps.append(_step("not in an earlier subset", member, scored))
+        member &= ~taken
+        steps.append(_step("not in an earlier subset", member, scored.tokens))
     if not subset.ranking and not subset.caps and subset.budget is None:
-        return _all(name, subset, _places(member), steps, scored)
-    ranked = _ranked(_places(member), subset, scored)
+        return _all(name, subset, places_of(member), steps, scored)
+    ranked = _ranked(places_of(member), subset, scored)
     if subset.caps:
         ranked = _capped(ranked, subset, scored)
         steps.append(_by_stratum(ranked.places, scored).step("after caps"))
@@ -181,18 +205,15 @@ def _unscored(subset: SubsetEntry, rows: pl.DataFrame) -> str:
     return next(absent, "")
 
 
-def _places(member: Array) -> Array:
-    places: Array = pl.Series(member).arg_true().to_numpy()
-    return places.astype(np.uint32, copy=False)
-
-
-def _step(name: str, member: Array, scored: _Scored) -> Step:
-    return Step(name, *sum_where(member, scored.tokens))
+def _step(name: str, member: Array, tokens: Array) -> Step:
+    return Step(name, *sum_where(member, tokens))
 
 
 def _ranked(places: Array, subset: SubsetEntry, scored: _Scored) -> _Ranked:
     in_strata, begins = grouped(places, scored.stratum, scored.strata + 1)
-    keys = [by_value(scored.rows[key.by], key.descending) for key in subset.ranking]
+    # The policy's quantiles, which are no columns here, are equal within a stratum: they rank nothing.
+    told = [key for key in subset.ranking if key.by in scored.rows.columns]
+    keys = [by_value(scored.rows[key.by], key.descending) for key in told]
     ranked = _Ranked(sorted_within(in_strata, begins, [*keys, *scored.ties]), begins)
     if subset.spread_over is None:
         return ranked
@@ -255,7 +276,7 @@ def _first(name: str, subset: SubsetEntry, ranked: _Ranked, steps: Sequence[Step
     taken = _by_stratum(rows, scored)
     control = _control(name, subset, taken.tokens, scored)
     table = _table(shares, candidates, taken, _by_stratum(control, scored))
-    order = np.argsort(rows)
+    order = sorted_within(_numbers(len(rows)), np.array([0, len(rows)]), [by_number(rows)])
     place, of = (numbers[member][order] for numbers in places_within(ranked.begins))
     return Selection(name, rows[order], control, place, of, (*steps, taken.step("taken")), table, amount, unit)
 
@@ -335,9 +356,8 @@ def sum_where(member: Array, tokens: Array) -> tuple[int, int]:
     """Rows that are members, and their tokens."""
     rows, total = 0, 0
     for row in range(len(member)):
-        if member[row]:
-            rows += 1
-            total += tokens[row]
+        rows += member[row]
+        total += member[row] * np.int64(tokens[row])
     return rows, total
 
 

@@ -56,18 +56,10 @@ def length_cuts(tokens: Array) -> tuple[int, ...]:
 
 def length_deciles(tokens: Array, cuts: Sequence[int]) -> Array:
     """Tenth of each length, 1 to 10: one more than the cuts that lie below it."""
-    out = np.empty(len(tokens), np.uint8)
-    _count_below(tokens, np.array(cuts, np.int64), out)
+    out = np.ones(len(tokens), np.uint8)
+    for cut in cuts:
+        out += tokens > cut
     return out
-
-
-@compiled
-def _count_below(tokens: Array, cuts: Array, out: Array) -> None:
-    for row in range(len(tokens)):
-        below = 1
-        for cut in cuts:
-            below += tokens[row] > cut
-        out[row] = below
 
 
 def stratify(columns: Sequence[pl.Series], tokens: Array, inside: Array, policy: Strata) -> tuple[Array, pl.DataFrame]:

@@ -7,15 +7,21 @@ Belongs here: names, types and origin of the columns, writing and reading their 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from nemo_assets.records.schema import COLUMNS
+from nemo_assets.selection.columns import column
+
+Array = npt.NDArray[Any]
 
 Kind = pl.DataType | type[pl.DataType]
 
@@ -91,8 +97,6 @@ What was measured is kept in single precision: it was computed in less, and ten 
 SPLIT_NUMBER = "split_number"
 """Which split a row is of, counted in the order in which they are read: no file knows it."""
 
-_AT_ONCE = 12  # columns: what is read lies in memory twice until it is in one piece
-
 SCHEMA: dict[str, Kind] = {SPLIT_NUMBER: pl.UInt16, **TRAIT_COLUMNS}
 """What `read_traits` gives."""
 
@@ -108,19 +112,83 @@ def read_traits(splits: Sequence[Sequence[Path]], columns: Collection[str]) -> p
     Column `split_number`, the place of the row's split in `splits`, and `row` are always there.
     """
     files = [(number, path) for number, paths in enumerate(splits) for path in paths]
+    paths = [path for _, path in files]
     names = [name for name in TRAIT_COLUMNS if name in columns or name == "row"]
-    made: list[pl.Series] = []
+    lists = [name for name in names if TRAIT_COLUMNS[name] == pl.List(pl.String)]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        for first in range(0, len(names), _AT_ONCE):
-            some = names[first : first + _AT_ONCE]
-            frames = list(threads.map(partial(pl.read_ipc, columns=some), [path for _, path in files]))
-            heights = [frame.height for frame in frames]
-            made += threads.map(partial(_together, frames), some)
-        split_numbers = np.repeat(np.array([number for number, _ in files], np.uint16), heights)
-    return pl.DataFrame([pl.Series(SPLIT_NUMBER, split_numbers), *made])
+        heights = list(threads.map(_height, paths))
+        parts = {name: _Parts.of(name, sum(heights)) for name in names if name not in lists}
+        begins = np.cumsum([0, *heights])[:-1]
+        for _ in threads.map(partial(_put, parts), paths, begins):
+            pass  # but an error of a thread is raised
+        made = dict(zip(parts, threads.map(_Parts.column, parts.values()), strict=True))
+    pa.default_memory_pool().release_unused()
+    made |= {name: _together(paths, name) for name in lists}
+    split_numbers = np.repeat(np.array([number for number, _ in files], np.uint16), heights)
+    return pl.DataFrame([pl.Series(SPLIT_NUMBER, split_numbers), *(made[name] for name in names)])
 
 
-def _together(frames: Sequence[pl.DataFrame], name: str) -> pl.Series:
-    """One column of all frames in one piece of memory; it is taken from them."""
+class _Parts(NamedTuple):
+    """A column that is filled part by part. Of values that no part has no memory is taken.
+
+    empty: a column without rows; polars forgets the categories when the last column that has them is gone. unknown:
+    whether the values of a part are null, by the number of its first row, of parts with such values.
+    """
+
+    empty: pl.Series
+    values: Array
+    unknown: dict[int, Array]
+
+    @classmethod
+    def of(cls, name: str, rows: int) -> _Parts:
+        empty = pl.Series(name, dtype=TRAIT_COLUMNS[name])
+        return cls(empty, np.zeros(rows, empty.to_physical().to_numpy().dtype), {})
+
+    def put(self, begin: int, part: pa.Array) -> None:
+        """Copy consecutive rows to where they belong; what lies under null is never looked at."""
+        if part.null_count:
+            self.unknown[begin] = part.is_null().to_numpy(zero_copy_only=False)
+        if part.null_count < len(part):
+            self.values[begin : begin + len(part)] = self._numbers(part)
+
+    def _numbers(self, part: pa.Array) -> Array:
+        numbers: Array
+        if isinstance(part, pa.DictionaryArray):
+            codes = pl.Series(part.dictionary).cast(CATEGORY).to_physical().to_numpy()
+            numbers = codes[part.indices.fill_null(0).to_numpy()]
+        elif self.values.dtype == np.bool_:
+            numbers = part.fill_null(False).to_numpy(zero_copy_only=False)
+        else:
+            kind = self.values.dtype
+            numbers = np.frombuffer(part.buffers()[1], kind, len(part), part.offset * kind.itemsize)
+        return numbers
+
+    def column(self) -> pl.Series:
+        """What all parts have put there."""
+        known = np.ones(len(self.values) if self.unknown else 0, np.bool_)
+        for begin, unknown in self.unknown.items():
+            np.logical_not(unknown, out=known[begin : begin + len(unknown)])
+        made = column(self.empty.name, self.values, known if self.unknown else None)
+        return made.cat.to(CATEGORY) if self.empty.dtype == CATEGORY else made
+
+
+def _height(path: Path) -> int:
+    with pa.memory_map(str(path)) as file:
+        return int(pa.ipc.open_file(file).count_rows())
+
+
+def _put(parts: Mapping[str, _Parts], path: Path, begin: int) -> None:
+    """Fill in the rows of one file, the first of which has number `begin`."""
+    with pa.OSFile(str(path)) as file:
+        names = pa.ipc.open_file(file).schema.names
+        options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in parts], use_threads=False)
+        for batch in pa.ipc.open_file(file, options=options).read_all().to_batches():
+            for name, of_all in parts.items():
+                of_all.put(begin, batch[name])
+            begin += batch.num_rows
+
+
+def _together(paths: Sequence[Path], name: str) -> pl.Series:
+    """One column of lists in one piece of memory."""
     empty = pl.Series(name, dtype=TRAIT_COLUMNS[name])
-    return pl.concat([empty, *(frame.drop_in_place(name) for frame in frames)], rechunk=True)
+    return pl.concat([empty, *(pl.read_ipc(path, columns=[name])[name] for path in paths)], rechunk=True)

@@ -76,13 +76,21 @@ def scored_splits(settings: Settings) -> ScoredSplits:
     return ScoredSplits(traits, {key: reason for key, reason in found.items() if isinstance(reason, str)})
 
 
-def cut(policy: SubsetPolicy, settings: Settings) -> Cut:
-    """Cut all subsets of a policy from the scores there are; nothing is written but missing traits."""
+def cut(policy: SubsetPolicy, settings: Settings, places_later_rows: bool = True) -> Cut:
+    """Cut all subsets of a policy from the scores there are; nothing is written but missing traits.
+
+    `places_later_rows` as for `normalise`.
+    """
     check_policy(policy)  # before anything is read
     scored = scored_splits(settings)
     comparable = _comparable(scored)
     paths = [settings.store.paths(made) for made in scored.traits.values()]
-    normalised = normalise(read_traits(paths, columns_of(policy, comparable)), policy, comparable_tokens=comparable)
+    normalised = normalise(
+        read_traits(paths, columns_of(policy, comparable)),
+        policy,
+        comparable_tokens=comparable,
+        places_later_rows=places_later_rows,
+    )
     return Cut(scored, normalised, select_all(normalised, policy))
 
 
@@ -94,7 +102,7 @@ def _comparable(scored: ScoredSplits) -> bool:
 
 def what_if(settings: Settings, policy: SubsetPolicy) -> dict[str, Any]:
     """What a policy would cut: the report that materialising it would keep."""
-    made = cut(policy, settings)
+    made = cut(policy, settings, places_later_rows=False)
     return _told(made, policy)
 
 

@@ -108,7 +108,7 @@ def measure(folder: Path, policy: SubsetPolicy) -> Iterator[str]:
 
     traits = [read_traits(splits, columns_of(policy, comparable_tokens=True))]
     yield told(f"reading {traits[0].height:,} rows of {sum(map(len, splits))} files")
-    normalised = normalise(traits.pop(), policy, comparable_tokens=True)
+    normalised = normalise(traits.pop(), policy, comparable_tokens=True, places_later_rows=False)
     yield told(f"normalising in {normalised.strata.height} strata")
     selections = select_all(normalised, policy)
     yield told("selecting " + ", ".join(f"{name} {len(made.rows):,}" for name, made in selections.items()))

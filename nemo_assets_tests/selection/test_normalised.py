@@ -113,13 +113,14 @@ def test_a_quantile_of_a_stratum_is_a_column(tmp_path):
         )
     ]
     found = normalised_of(rows, policy, {"percentile", *quantiles})
-    assert found.rows["tail"].to_list() == pytest.approx([0.2] * 4 + [None], abs=1e-6)
-    assert found.rows["passes"].to_list() == [0.1] * 4 + [None]
-    assert found.rows["own"].to_list() == [87.5] * 4 + [50.0]
+    rows = found.with_quantiles(found.rows)
+    assert rows["tail"].to_list() == pytest.approx([0.2] * 4 + [None], abs=1e-6)
+    assert rows["passes"].to_list() == [0.1] * 4 + [None]
+    assert rows["own"].to_list() == [87.5] * 4 + [50.0]
     assert found.quantiles["stratum"].to_list() == [0, 1]
     assert found.quantiles["passes"].to_list() == [0.1, None]
-    assert found.rows.filter(pl.sql_expr("share_above_5_nats <= tail")).height == 2
-    assert {name: found.rows.schema[name] for name in quantiles} == {n: schema_of(policy)[n] for n in quantiles}
+    assert rows.filter(pl.sql_expr("share_above_5_nats <= tail")).height == 2
+    assert {name: rows.schema[name] for name in quantiles} == {n: schema_of(policy)[n] for n in quantiles}
 
 
 def test_columns_have_their_types_and_only_what_is_wanted_is_made(tmp_path):
@@ -136,7 +137,7 @@ def test_no_row_at_all_and_no_scored_row_are_no_error(tmp_path):
     policy = policy_of(tmp_path, quantiles={"tail": {"of": "share_above_5_nats", "at": 0.6}})
     for rows in ([], [{"status": "too_long", "nll_mean": None}]):
         found = normalised_of(rows, policy, ALL | {"tail"})
-        assert found.rows.height == len(rows)
+        assert found.with_quantiles(found.rows)["tail"].to_list() == [None] * len(rows)
         assert (found.strata.height, found.knots.height, found.cut_points.height, found.length_cuts) == (0, 0, 0, ())
 
 
@@ -158,9 +159,10 @@ def test_scores_of_a_role_that_has_no_checkpoint_need_not_be_there(tmp_path):
     assert not [name for name in columns if name.startswith(("reference_", "unconditional_"))]
     traits = traits_of([{"nll_mean": 1.0}, {"nll_mean": 2.0}])
     found = normalise(traits.select(name for name in traits.columns if name in columns), policy, comparable_tokens=True)
-    assert found.rows.select("ifd_first_512", "difference_percentile", "q").null_count().row(0) == (2, 2, 2)
+    rows = found.with_quantiles(found.rows)
+    assert rows.select("ifd_first_512", "difference_percentile", "q").null_count().row(0) == (2, 2, 2)
     assert found.rows["difference_percentile"].dtype == pl.Float32
-    assert found.rows.filter(subset_predicate(policy, "x"))["percentile"].to_list() == [25.0]
+    assert rows.filter(subset_predicate(policy, "x"))["percentile"].to_list() == [25.0]
     assert "rank_mean_clipped" not in found.rows.columns
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemo_assets.selection.ranks import CUT_POINTS, STEPS, percentiles, place, quantile, spread
+from nemo_assets.selection.ordering import grouped, places_of
+from nemo_assets.selection.ranks import CUT_POINTS, STEPS, percentiles, place, quantile
 from nemo_assets.selection.strata import NO_STRATUM
 
 NAN = float("nan")
@@ -14,8 +15,7 @@ NAN = float("nan")
 
 def ranked(values: list[float], strata: list[int], count: int) -> tuple[list[float | None], list[np.ndarray]]:
     codes = np.array(strata, np.uint32)
-    sizes = np.bincount(codes[codes < count], minlength=count)
-    out, points = percentiles(np.array(values, np.float32), codes, sizes)
+    out, points = percentiles(np.array(values, np.float32), *grouped(places_of(codes < count), codes, count))
     return [None if np.isnan(value) else float(value) for value in out], points
 
 
@@ -79,15 +79,12 @@ def test_the_extremes_are_cut_points():
 def test_a_quantile_is_the_smallest_value_that_the_share_does_not_exceed():
     strata = np.array([0, 0, 0, 0, 0, 1, 2, NO_STRATUM], np.uint32)
     values = np.array([5.0, 1.0, 3.0, 2.0, 4.0, 9.0, NAN, 0.0])
-    sizes = np.array([5, 1, 1])
-    assert quantile(values, 0.6, strata, sizes)[:2].tolist() == [3.0, 9.0]
-    assert quantile(values, 0.61, strata, sizes)[:2].tolist() == [4.0, 9.0]
-    assert quantile(values, 0.0, strata, sizes)[:2].tolist() == [1.0, 9.0]
-    assert quantile(values, 1.0, strata, sizes)[:2].tolist() == [5.0, 9.0]
-    assert np.isnan(quantile(values, 0.6, strata, sizes)[2])
-    spreaded = spread(np.array([3.0, 9.0, NAN]), strata)
-    assert spreaded[:6].tolist() == [3.0] * 5 + [9.0]
-    assert np.isnan(spreaded[6:]).all()
+    rows = grouped(places_of(strata < 3), strata, 3)
+    assert quantile(values, 0.6, *rows)[:2].tolist() == [3.0, 9.0]
+    assert quantile(values, 0.61, *rows)[:2].tolist() == [4.0, 9.0]
+    assert quantile(values, 0.0, *rows)[:2].tolist() == [1.0, 9.0]
+    assert quantile(values, 1.0, *rows)[:2].tolist() == [5.0, 9.0]
+    assert np.isnan(quantile(values, 0.6, *rows)[2])
 
 
 few = st.lists(st.tuples(st.sampled_from([-1.5, 0.0, 0.25, 0.5, 2.0, None]), st.integers(0, 3)), max_size=40)
